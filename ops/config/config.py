@@ -140,10 +140,10 @@ def _build(document: Mapping[str, object], base: Path, source: Path | None) -> C
     exchanges = _exchanges(reader, document, supervision)
     store = StoreSettings(**{"path": base / str(STORE["path"].default), **values["store"]})
     control = _control(reader, values["control"], store.path)
-    reader.mistakes.extend(place_mistakes(store, control.socket))
     lake = _lake(reader, document, values["lake"])
+    reader.mistakes.extend(place_mistakes(store, control.socket, lake))
     if lake is not None:
-        reader.mistakes.extend(lake_mistakes(lake, store, control.socket))
+        reader.mistakes.extend(lake_mistakes(lake))
     if reader.mistakes:
         raise ConfigErrors(source, reader.mistakes)
     log = LogSettings(**values["log"])

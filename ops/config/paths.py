@@ -31,7 +31,7 @@ _LONGEST = ".wal.damaged-20260101T000000.000000Z"
 PATH_CHARS_LEFT = 96  # for the names of segments and unfinished files
 
 
-def place_mistakes(store: StoreSettings, control: Path) -> Iterator[Mistake]:
+def place_mistakes(store: StoreSettings, control: Path, lake: LakeSettings | None = None) -> Iterator[Mistake]:
     """Mistakes that fail on every host: characters, lengths, and paths that collide."""
     try:
         path = store.path.resolve()
@@ -46,44 +46,57 @@ def place_mistakes(store: StoreSettings, control: Path) -> Iterator[Mistake]:
     yield from _too_long("store.path", path, _LONGEST)
     if _is_folder(path):
         yield Mistake("store.path", f"a folder, {_quoted(path)}", "the name of a file")
-    own = [path, *(path.with_name(path.name + ending) for ending in _OWN)]
-    yield from _socket(control, own)
+    yield from _socket(control)
     if store.archive_dir is not None:
-        yield from _archive(store.archive_dir, [*own, control])
+        yield from _archive(store.archive_dir)
+    yield from _collisions(path, control, store.archive_dir, _lake_folder(lake))
 
 
-def lake_mistakes(lake: LakeSettings, store: StoreSettings, control: Path) -> Iterator[Mistake]:
-    """The same for a lake."""
+def lake_mistakes(lake: LakeSettings) -> Iterator[Mistake]:
+    """The same for a lake alone."""
     if lake.credentials is not None and not lake.credentials.is_file():
         yield Mistake("lake.credentials", _quoted(lake.credentials), "a file that is there")
     if (folder := _lake_folder(lake)) is not None:
-        own = [store.path, *(store.path.with_name(store.path.name + ending) for ending in _OWN), control]
-        if within := _within(folder, own):
-            yield Mistake("lake.uri", _quoted(folder), f"a folder that nothing else uses ({within})")
         if odd := unusable_in_folder(folder):
             yield Mistake("lake.uri", _quoted(folder), f"a path without {odd}")
         yield from _too_long("lake.uri", folder, "")
 
 
-def _lake_folder(lake: LakeSettings) -> Path | None:
-    return None if "://" in lake.uri else Path(lake.uri)
+def _lake_folder(lake: LakeSettings | None) -> Path | None:
+    return None if lake is None or "://" in lake.uri else Path(lake.uri)
 
 
-def _socket(control: Path, own: list[Path]) -> Iterator[Mistake]:
+def _collisions(store: Path, control: Path, archive: Path | None, lake: Path | None) -> Iterator[Mistake]:
+    """Each place is compared with those before it: it must not be at or below one of them.
+
+    Nothing else may be below the lake, either: `lake compact` deletes from the folders of its tables what they do
+    not name.
+    """
+    taken = [store, *(store.with_name(store.name + ending) for ending in _OWN)]
+    for key, place in (("control.socket", control), ("store.archive_dir", archive), ("lake.uri", lake)):
+        if place is None:
+            continue
+        met = [one for one in taken if _contains(one, place) or (key == "lake.uri" and _contains(place, one))]
+        if met:
+            yield Mistake(key, _quoted(place), f"a path of its own, apart from {met[0]}")
+        taken.append(place)
+
+
+def _contains(folder: Path, path: Path) -> bool:
+    """Whether the path is at or below the folder."""
+    return _resolved(path).is_relative_to(_resolved(folder))
+
+
+def _socket(control: Path) -> Iterator[Mistake]:
     needed = bytes_needed(control)
     if needed > PATH_BYTES_MAX:
         right = f"at most {PATH_BYTES_MAX} bytes, the system's limit; set control.socket to a shorter one"
         yield Mistake("control.socket", f"{needed} bytes, {_quoted(control)}", right)
-        return
-    if within := _within(control, own):
-        yield Mistake("control.socket", _quoted(control), f"another file than those of the store ({within})")
 
 
-def _archive(archive: Path, taken: list[Path]) -> Iterator[Mistake]:
+def _archive(archive: Path) -> Iterator[Mistake]:
     if odd := read_as_pattern(_resolved(archive)) or _not_utf8(archive):
         yield Mistake("store.archive_dir", _quoted(archive), f"a path without {odd}")
-    if within := _within(archive, taken):
-        yield Mistake("store.archive_dir", _quoted(archive), f"a folder that nothing else uses ({within})")
     yield from _too_long("store.archive_dir", archive, "")
 
 
@@ -94,12 +107,6 @@ def _not_utf8(path: Path) -> str:
     except UnicodeEncodeError:
         return "bytes that are not UTF-8"
     return ""
-
-
-def _within(path: Path, taken: list[Path]) -> str:
-    """Which of `taken` contains the path or equals it, "" for none."""
-    found = _resolved(path)
-    return next((str(one) for one in taken if found == _resolved(one) or _resolved(one) in found.parents), "")
 
 
 def _too_long(key: str, path: Path, ending: str) -> Iterator[Mistake]:

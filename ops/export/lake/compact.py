@@ -42,6 +42,7 @@ CLOSED_AFTER_S = 3600.0
 # A reader that opened a version of a table finds its files for this long after they were replaced.
 KEEP_HOURS = 168
 KEEP_HOURS_MAX = 168  # beyond a week, a table's log does not remember when a file was replaced
+_DELTA_FILE = "part-"  # begins the name of each file of rows that delta-rs writes
 _OTHERS = (*(name for name in TABLES if name != TICKS.name), COMPACTIONS.name, COVERAGE.name)
 
 
@@ -215,19 +216,30 @@ def _optimize(table: "DeltaTable", where: Any, properties: "CommitProperties") -
 
 
 def _deleted(lake: LakeFolder, name: str, keep_hours: int, *, dry_run: bool) -> Iterator[Done]:
-    """Deletes the files of a table that no version of the last `keep_hours` has, and those of killed writers."""
+    """Deletes the files of a table that no version of the last `keep_hours` has, and those of killed writers.
+
+    Deletes nothing where one of them has another name than delta-rs gives: it was put into the lake by mistake.
+    """
     try:
         table = lake.table(name)
         if table is None:
             return
+        vacuum = partial(table.vacuum, keep_hours, enforce_retention_duration=False, full=True)
         with lake.errors():
-            paths = table.vacuum(
-                retention_hours=keep_hours, dry_run=dry_run, enforce_retention_duration=False, full=True
-            )
+            paths = vacuum(dry_run=True)
+            strange = [path for path in paths if not path.rpartition("/")[2].startswith(_DELTA_FILE)]
+            if paths and not strange and not dry_run:
+                paths = vacuum(dry_run=False)
     except LakeChanged:
         return
     except QueryError as error:
         yield Done(name, None, None, "failed", problem=str(error))
         return
-    if paths:
+    if strange:
+        problem = (
+            f"nothing of {name} is deleted: {len(strange)} files there are not the lake's, such as"
+            f" {name}/{strange[0]}; move them to another folder"
+        )
+        yield Done(name, None, None, "failed", problem=problem)
+    elif paths:
         yield Done(name, None, None, "would be deleted" if dry_run else "deleted", files_before=len(paths))

@@ -355,7 +355,7 @@ def test_an_exchange_cannot_take_a_name_that_other_actors_or_urls_need(folder: P
             "backoff_initial_s (1) at most",
         ),
         (f'[control]\ngroup = "no-such-group-here"\n{ONE}', "control.group", "a group of this system"),
-        (f'[control]\nsocket = "ticks.duckdb"\n{ONE}', "control.socket", "another file"),
+        (f'[control]\nsocket = "ticks.duckdb"\n{ONE}', "control.socket", "apart from"),
         ("store = 1\n" + ONE, "store", "a table: [store]"),
     ],
 )
@@ -426,11 +426,11 @@ def test_a_path_with_signs_that_duckdb_takes_as_they_are_holds_a_store(folder: P
     ("place", "said"),
     [
         *(
-            ("t.duckdb" + ending, "another file")
+            ("t.duckdb" + ending, "apart from")
             for ending in ("", ".lock", ".wal", ".tail", ".tail/s", ".new", ".tmp/s")
         ),
-        ("x/../t.duckdb.lock", "another file"),
-        ("./t.duckdb/s", "another file"),
+        ("x/../t.duckdb.lock", "apart from"),
+        ("./t.duckdb/s", "apart from"),
         ("archive/s", "archive"),
         ("s" * 120, "107 bytes"),
     ],
@@ -449,6 +449,34 @@ def test_the_socket_takes_no_place_that_the_store_uses(folder: Path, place: str,
 def test_the_archive_is_a_folder_of_its_own(folder: Path, archive: str) -> None:
     found = mistakes(folder, f"[store]\npath = 't.duckdb'\narchive_dir = '{archive}'\n{ONE}")
     assert list(found) == ["store.archive_dir"]
+
+
+@pytest.mark.parametrize(
+    ("lake", "met"),
+    [
+        ("tape", "tape/archive/ticks"),
+        ("tape/archive", "tape/archive/ticks"),
+        ("tape/archive/ticks", "tape/archive/ticks"),
+        ("file:///{folder}/tape", "tape/archive/ticks"),
+        ("link", "tape/archive/ticks"),
+        ("tape/archive/ticks/lake", "tape/archive/ticks"),
+        ("own/store", "own/store/t.duckdb"),
+        ("own/store/t.duckdb.tail", "own/store/t.duckdb.tail"),
+        ("own/control", "own/control/s"),
+        ("own", "own/store/t.duckdb"),
+    ],
+)
+def test_a_lake_has_nothing_of_ours_below_it_and_is_below_nothing_of_ours(
+    folder: Path, lake: str, met: str
+) -> None:
+    (folder / "tape").mkdir()
+    (folder / "link").symlink_to(folder / "tape")
+    places = '[store]\npath = "own/store/t.duckdb"\narchive_dir = "tape/archive/ticks"\n'
+    places += '[control]\nsocket = "own/control/s"\n'
+    text = f'{places}[lake]\nuri = "{lake.format(folder=folder)}"\nrecorder = "r"\n{ONE}'
+    found = mistakes(folder, text)
+    assert list(found) == ["lake.uri"] and found["lake.uri"].endswith(f"apart from {folder / met}")
+    assert load(folder, f'{places}[lake]\nuri = "tape/lake"\nrecorder = "r"\n{ONE}').lake is not None
 
 
 @pytest.mark.parametrize("path", ["n" * 230, "d" * 256 + "/t.duckdb", "/".join(["d" * 200] * 20) + "/t"])
@@ -732,7 +760,7 @@ def test_a_lake_is_a_folder_beside_the_file_or_an_address_on_object_storage(fold
         ('uri = "s3://me:word@b/tape"\nrecorder = "r"', "lake.uri", "the file of lake.credentials"),
         ('uri = "s3://b/tape?key=x"\nrecorder = "r"', "lake.uri", "the file of lake.credentials"),
         ('uri = 3\nrecorder = "r"', "lake.uri", "a folder, or an address"),
-        ('uri = "ticks.duckdb.tail/lake"\nrecorder = "r"', "lake.uri", "a folder that nothing else uses"),
+        ('uri = "ticks.duckdb.tail/lake"\nrecorder = "r"', "lake.uri", "a path of its own, apart from"),
         ('uri = "ta%20pe"\nrecorder = "r"', "lake.uri", "a path without % anywhere in it"),
         ('uri = "a [new]/tape"\nrecorder = "r"', "lake.uri", "a path without [ ] anywhere in it"),
         ("uri = 'file:///a\\b'\nrecorder = 'r'", "lake.uri", "a path without \\ anywhere in it"),
