@@ -8,7 +8,7 @@ import click
 
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED
-from ops.cli.common import LocalPath
+from ops.cli.common import LocalPath, naming
 from ops.cli.completing import known_exchanges
 from ops.cli.questions import (
     ask_exchanges,
@@ -150,7 +150,6 @@ def _warn(exchanges: Mapping[str, list[str]], recording: Path) -> None:
 
 
 def _write(text: str, target: Path, *, overwrite: bool) -> None:
-    with workshop(target) as work:
-        made = work / "made.toml"
+    with workshop(target) as work, naming(made := work / "made.toml"):
         made.write_text(text, "utf-8")
         place_file(made, target, overwrite=overwrite)

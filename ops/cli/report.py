@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from actors.model.errors import DatabaseLocked
-from ops.cli.common import LocalPath, config_option, configuration, range_options, timeout_option
+from ops.cli.common import LocalPath, config_option, configuration, naming, range_options, timeout_option
 from ops.export.query import QueryError
 from ops.export.report import report
 from ops.export.report_html import page
@@ -57,8 +57,7 @@ def report_command(
 
 
 def _write(text: str, target: Path, *, overwrite: bool) -> None:
-    with workshop(target) as work:
-        made = work / "report.html"
+    with workshop(target) as work, naming(made := work / "report.html"):
         made.write_text(text, "utf-8")
         make_durable(made)
         place_file(made, target, overwrite=overwrite)

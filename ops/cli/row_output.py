@@ -8,7 +8,7 @@ from typing import Any, Protocol, TextIO, TypeVar
 
 import click
 
-from ops.cli.common import LocalPath, json_option, print_json
+from ops.cli.common import LocalPath, json_option, naming, print_json
 from ops.export.examples import Example
 from ops.export.target import check, make_durable, place_file, workshop
 from ops.terminal.exit_codes import OK
@@ -82,8 +82,7 @@ class Output:
         assert self.out is not None
         target = self.out.absolute()
         check(source or target.parent, target, as_folder=False, overwrite=self.overwrite)
-        with workshop(target) as work:
-            made = work / "rows"
+        with workshop(target) as work, naming(made := work / "rows"):
             if self.form == "parquet":
                 count = parquet(made)
             else:

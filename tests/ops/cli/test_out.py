@@ -1,15 +1,18 @@
 """Commands that write a file name the path that was given if they cannot, and what to do about it."""
 
 import errno
+import resource
 import shlex
+import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ops.export.target import ExportError, workshop
 from ops.terminal.exit_codes import USAGE
-from tests.harness.cli_process import tickwarden_here
+from tests.harness.cli_process import COMMAND, environment, tickwarden_here
 from tests.harness.lake_values import small_lake
 from tests.harness.recording_samples import settings, store
 from tests.harness.store_harness import memory_folder
@@ -59,6 +62,31 @@ def test_an_address_is_no_path_of_this_machine(line: str, folder: Path) -> None:
     done = tickwarden_here(*shlex.split(line.format("s3://bucket/new")), folder=folder)
     assert done.returncode == USAGE and sorted(folder.iterdir()) == before
     assert "s3://bucket/new: expected a path of this machine, without s3://" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "query 'FROM ticks' --format csv --out {}",
+        "query 'FROM ticks' --out {}",
+        "report --out {}",
+        "init {} --exchange okx",
+    ],
+)
+def test_a_target_that_does_not_fit_is_named_too(line: str, folder: Path) -> None:
+    """The system's error of a write names no file; the limit stands for a full disk, which needs root."""
+    done = subprocess.run(
+        [*COMMAND, *shlex.split(line.format("new"))],
+        cwd=folder,
+        env=environment(folder),
+        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (10, 10)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1 and not (folder / "new").exists()
+    assert done.stderr.startswith(f"{folder / 'new'} cannot be written: File too large")
 
 
 def test_rows_of_a_lake_and_a_configuration_likewise(tmp_path: Path) -> None:
