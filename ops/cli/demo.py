@@ -1,5 +1,6 @@
 """`tickwarden demo`: records loopback exchanges with the real service, shows it live, then runs example queries."""
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -14,8 +15,9 @@ from actors.pipeline import Pipeline
 from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
 from actors.store.connecting import command_limits, connect
 from ops.cli.common import DAY_S, LocalPath, Number, quiet_option
-from ops.config.config import Config
+from ops.config.config import Config, ConfigErrors
 from ops.config.keys import DEFAULT_SYMBOLS, ControlSettings, LogSettings
+from ops.config.paths import place_mistakes
 from ops.monitoring.logs import configure
 from ops.monitoring.status import exchange_state
 from ops.sandbox import LOOPBACKS, Sandbox
@@ -73,6 +75,9 @@ QUERIES = (
 @quiet_option
 def demo(seconds: float, folder: Path, names: tuple[str, ...], quiet: bool) -> int:
     """Record loopback exchanges with the real service, watch it, and keep the DuckDB file."""
+    store, control = _places(folder / "ticks.duckdb")
+    if mistakes := list(place_mistakes(store, control.socket)):
+        raise ConfigErrors(folder, mistakes)
     return trio.run(_run, seconds, folder, names or tuple(DEFAULT_SYMBOLS), quiet)
 
 
@@ -113,14 +118,20 @@ def _introduce(console: Console, exchanges: Sandbox, path: Path, seconds: float)
     )
     console.print(f"{speak} on {exchanges.where} of {exchanges.host}.")
     console.print(f"Recording for {seconds:g} s into {path}; query it meanwhile from another terminal:")
-    console.print(f"  tickwarden status --socket {path}.sock")
-    console.print(f"  tickwarden query 'SELECT count(*) FROM ticks' --file {path}\n")
+    console.print(f"  tickwarden status --socket {shlex.quote(f'{path}.sock')}")
+    console.print(f"  tickwarden query 'SELECT count(*) FROM ticks' --file {shlex.quote(str(path))}\n")
+
+
+def _places(path: Path) -> tuple[StoreSettings, ControlSettings]:
+    store = StoreSettings(path=path, merge_interval_s=MERGE_S)
+    return store, ControlSettings(socket=path.with_name(path.name + ".sock"))
 
 
 def _config(path: Path, exchanges: Sandbox) -> Config:
     """The content of `exchanges.config_toml()`, with a store for the demo."""
+    store, control = _places(path)
     return Config(
-        store=StoreSettings(path=path, merge_interval_s=MERGE_S),
+        store=store,
         exchanges={
             name: ExchangeSettings(
                 name=name,
@@ -132,7 +143,7 @@ def _config(path: Path, exchanges: Sandbox) -> Config:
             for name in exchanges.exchanges
         },
         supervision=SupervisionSettings(),
-        control=ControlSettings(socket=path.with_name(path.name + ".sock")),
+        control=control,
         log=LogSettings(level="warning"),
     )
 
@@ -171,4 +182,4 @@ def _show(path: Path, exchanges: Sandbox) -> None:
             result = con.execute(sql)
             columns = [column[0] for column in result.description or []]
             write_table(columns, result.fetchall(), sys.stdout)
-    say(f"Continue with: tickwarden query 'FROM ticks LIMIT 5' --file {path}")
+    say(f"Continue with: tickwarden query 'FROM ticks LIMIT 5' --file {shlex.quote(str(path))}")

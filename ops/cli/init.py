@@ -1,5 +1,6 @@
 """`tickwarden init`: writes a commented configuration, by asking on a terminal or from options."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,7 +90,9 @@ def init(path: Path, chosen: tuple[str, ...], symbols: tuple[str, ...], store: s
         return FAILED
     count = sum(map(len, exchanges.values()))
     click.echo(f"wrote {path}: {count} symbols on {len(exchanges)} exchanges, into {config.store.path}")
-    click.echo("record with: tickwarden run" + ("" if path == Path(_CONFIG) else f" --config {path}"))
+    click.echo(
+        "record with: tickwarden run" + ("" if path == Path(_CONFIG) else f" --config {shlex.quote(str(path))}")
+    )
     return OK
 
 

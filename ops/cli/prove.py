@@ -85,19 +85,15 @@ async def prove(sandbox: Sandbox, port: int, faults: Faults, seconds: float, *, 
     witness = Witness()
     with TemporaryDirectory(prefix="tickwarden-") as folder:
         path = Path(folder) / "ticks.duckdb"
-        async with trio.open_nursery() as nursery:
-            await nursery.start(sandbox.serve, "127.0.0.1", port)
+        async with _serving(sandbox, port):
             config = POLICY + sandbox.config_toml().replace("\nsymbols", f"\n{NOTICING}symbols")
             (path.parent / "tickwarden.toml").write_text(config)
             sandbox.set_faults(Faults())
-            async with _recording(path.parent):
+            async with _recording(path.parent) as process:
                 control = ControlClient(path.parent / "ticks.duckdb.sock")
-                try:
-                    await _until(partial(_records, control, path, sandbox), START_S)
-                except trio.TooSlowError:
+                if trouble := await _trouble(process, partial(_records, control, path, sandbox)):
                     ends = (path.parent / "log").read_text("utf-8", "replace")[-LOG_CHARS:]
-                    click.echo(f"the service records nothing after {START_S:g} s; its log ends: {ends}", err=True)
-                    nursery.cancel_scope.cancel()
+                    click.echo(f"{trouble}; its log ends: {ends}", err=True)
                     return FAILED
                 values = ", ".join(f"{name}={value:g}" for name, value in faults.values.items())
                 say(f"recording {', '.join(sandbox.exchanges)}; for {seconds:g} s: {values or 'no faults'}")
@@ -113,7 +109,6 @@ async def prove(sandbox: Sandbox, port: int, faults: Faults, seconds: float, *, 
                 await trio.sleep(ON_ITS_WAY_S)
                 with suppress(trio.TooSlowError):
                     await _until(partial(_settled, path, sandbox, until), SETTLE_S)
-            nursery.cancel_scope.cancel()
         try:
             verdict = _compared(path, sandbox, until)
         except Untrue as error:
@@ -124,7 +119,15 @@ async def prove(sandbox: Sandbox, port: int, faults: Faults, seconds: float, *, 
 
 
 @asynccontextmanager
-async def _recording(folder: Path) -> AsyncIterator[None]:
+async def _serving(sandbox: Sandbox, port: int) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(sandbox.serve, "127.0.0.1", port)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _recording(folder: Path) -> AsyncIterator[trio.Process]:
     """`tickwarden run` in a process of its own; it is ended in order, or killed if that fails."""
     with (folder / "log").open("wb") as log:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("TICKWARDEN_")}
@@ -132,7 +135,7 @@ async def _recording(folder: Path) -> AsyncIterator[None]:
             [*_COMMAND, "run", "--config", "tickwarden.toml"], cwd=folder, env=kept, stdout=log, stderr=log
         )
     try:
-        yield
+        yield process
         process.terminate()
         with trio.fail_after(STOP_S):
             await process.wait()
@@ -141,6 +144,19 @@ async def _recording(folder: Path) -> AsyncIterator[None]:
             process.kill()
             with trio.CancelScope(shield=True):
                 await process.wait()
+
+
+async def _trouble(process: trio.Process, records: Callable[[], Awaitable[bool]]) -> str:
+    """Waits until the service records; returns why it does not, "" if it does."""
+
+    async def decided() -> bool:
+        return process.poll() is not None or await records()
+
+    try:
+        await _until(decided, START_S)
+    except trio.TooSlowError:
+        return f"the service records nothing after {START_S:g} s"
+    return "" if process.poll() is None else f"the service has ended with exit code {process.returncode}"
 
 
 async def _until(look: Callable[[], Awaitable[bool]], patience_s: float) -> None:

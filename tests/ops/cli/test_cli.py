@@ -1,6 +1,8 @@
 """The command line, as a new user meets it."""
 
 import json
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -99,7 +101,7 @@ def test_query_reports_what_is_wrong_without_a_traceback(tmp_path: Path) -> None
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The folder in which a demo was run, and what it said."""
     folder = tmp_path_factory.mktemp("demo")
-    return folder, tickwarden("demo", "--seconds", "3", "--dir", "d", folder=folder)
+    return folder, tickwarden("demo", "--seconds", "3", "--dir", "my d", folder=folder)
 
 
 def test_the_demo_records_the_exchanges_of_the_built_in_configuration_and_leaves_a_complete_file(
@@ -108,8 +110,8 @@ def test_the_demo_records_the_exchanges_of_the_built_in_configuration_and_leaves
     folder, result = demo
     assert result.returncode == 0, result.stderr
     assert "SELECT exchange, symbol" in result.stdout
-    assert sorted(path.name for path in (folder / "d").iterdir()) == ["ticks.duckdb", "ticks.duckdb.lock"]
-    with looking(folder / "d" / "ticks.duckdb") as con:
+    assert sorted(path.name for path in (folder / "my d").iterdir()) == ["ticks.duckdb", "ticks.duckdb.lock"]
+    with looking(folder / "my d" / "ticks.duckdb") as con:
         rows = con.execute("SELECT exchange, count(*), min(price) FROM ticks GROUP BY ALL").fetchall()
         audit = con.execute("SELECT received, stored + duplicates + rejected + in_flight FROM audit").fetchall()
     assert {row[0] for row in rows} == set(FIVE)
@@ -118,11 +120,28 @@ def test_the_demo_records_the_exchanges_of_the_built_in_configuration_and_leaves
     assert all(received == accounted for received, accounted in audit)
 
 
+def test_the_commands_that_the_demo_prints_can_be_pasted(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, result = demo
+    printed = re.findall(r"(?:^  |Continue with: )tickwarden (.*)", result.stderr + result.stdout, re.M)
+    done = [tickwarden_here(*shlex.split(line), folder=folder) for line in printed]
+    assert [one.returncode for one in done] == [69, 0, 0], done  # the service has ended
+    assert f"there is no socket {Path('my d/ticks.duckdb.sock')}" in done[0].stderr
+
+
+def test_a_demo_in_a_folder_that_duckdb_reads_as_a_pattern_is_refused(tmp_path: Path) -> None:
+    result = tickwarden("demo", "--dir", "proj [old]", folder=tmp_path)
+    assert result.returncode == 78 and not list(tmp_path.iterdir())
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("proj [old]: store.path: got ") and "a path without [ ]" in line
+
+
 @pytest.mark.slow
 def test_a_second_demo_into_the_same_folder_adds_to_the_file(
     demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    shutil.copytree(demo[0] / "d", tmp_path / "d")
+    shutil.copytree(demo[0] / "my d", tmp_path / "d")
     assert tickwarden("demo", "--seconds", "1", "--dir", "d", folder=tmp_path).returncode == 0
     sql = "SELECT count(DISTINCT run_id) AS runs FROM audit"
     runs = tickwarden_here("query", sql, "--json", "--file", "d/ticks.duckdb", folder=tmp_path)

@@ -1,6 +1,7 @@
 """`tickwarden init`: what it writes from options and by asking is a configuration that works."""
 
 import io
+import shlex
 import time
 import tomllib
 from pathlib import Path
@@ -76,12 +77,14 @@ def test_every_key_that_is_not_set_stands_there_with_its_default(tmp_path: Path)
     assert both[0].supervision == both[1].supervision and both[0].log == both[1].log
 
 
-@pytest.mark.parametrize("path", ["tickwarden.toml", "etc/my.toml"])
+@pytest.mark.parametrize("path", ["tickwarden.toml", "etc/my own.toml"])
 def test_the_recording_is_where_the_options_say_and_an_existing_file_stays(path: str, tmp_path: Path) -> None:
     words = ("init", path, "--exchange", "okx")
     done = tickwarden_here(*words, "--file", 'da"ta/t.duckdb', folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert load_config(tmp_path / path).store.path == tmp_path / 'da"ta' / "t.duckdb"
+    run = shlex.split(done.stdout.splitlines()[-1].removeprefix("record with: "))
+    assert run == ["tickwarden", "run", *([] if path == "tickwarden.toml" else ["--config", path])]
     before = (tmp_path / path).read_text()
     refused = tickwarden_here(*words, folder=tmp_path)
     assert refused.returncode == 1 and "exists; --overwrite replaces it" in refused.stderr

@@ -120,7 +120,7 @@ ADVICE = {
     "or start this one without --take-over": "set store.path to it",
     "the service that records into … answers on …; set [control] socket to that": "set [control] socket to that",
     "the system refused what this command needs: ……": "what this command needs: ……",
-    "the service records nothing after … s; its log ends: …": "its log ends: …",
+    "…; its log ends: …": "its log ends: …",
     "there is no example …; …": "; …",
     "there is no exchange …; …": "; …",
     "there is no terminal to ask on: name what to record, like --exchange "

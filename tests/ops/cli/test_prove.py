@@ -6,6 +6,7 @@ The normal run tries some of them, and ends the faults sooner.
 import json
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,23 @@ def test_what_ids_cannot_show_is_called_unproven(tmp_path: Path) -> None:
     done = ran(*words, folder=tmp_path)
     assert done.returncode == 0 and "missing unseen" in done.stdout and done.stdout.startswith("exchange")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_service_that_does_not_start_is_reported_with_the_end_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("sandbox", "--exchange", "okx", "--prove", "1")
+    odd = tmp_path / "proj [old]"
+    odd.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    ended = tickwarden_here(*words, folder=tmp_path)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert "the service has ended with exit code 78; its log ends: " in ended.stderr
+    assert "a path without [ ] anywhere in it" in ended.stderr
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("ops.cli.prove.START_S", 0.0)
+    late = tickwarden_here(*words, folder=tmp_path)
+    assert late.returncode == 1 and late.stderr.startswith("the service records nothing after 0 s; its log ends: ")
 
 
 def test_json_needs_a_proof(tmp_path: Path) -> None:
