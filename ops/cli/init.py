@@ -22,6 +22,7 @@ from ops.cli.questions import (
 )
 from ops.config.checks import Wrong, file_name
 from ops.config.config import Config, ConfigErrors, config_of
+from ops.config.keys import DEFAULT_SYMBOLS
 from ops.config.paths import host_mistakes
 from ops.config.starter import default_symbols, starter_toml
 from ops.export.target import ExportError, check, place_file, workshop
@@ -50,7 +51,7 @@ _STORE = "ticks.duckdb"
     "symbols",
     multiple=True,
     help="A symbol or wildcard of every exchange that names none of its own; may be given again."
-    " Without any: BTC and ETH, or what the exchange trades instead.",
+    f" Without any: BTC and ETH on {', '.join(DEFAULT_SYMBOLS)}; BTC on all others.",
 )
 @click.option(
     "--file",

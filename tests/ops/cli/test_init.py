@@ -14,7 +14,7 @@ from actors.model.batch import Batch
 from actors.settings import StoreSettings
 from actors.store.store import Store
 from ops.config.config import load_config
-from ops.config.keys import EXCHANGE, SECTIONS
+from ops.config.keys import DEFAULT_SYMBOLS, EXCHANGE, SECTIONS
 from tests.harness.buffering import LISTED
 from tests.harness.cli_process import tickwarden_here
 from tests.harness.terminal import terminal
@@ -60,7 +60,10 @@ def test_options_are_written_without_asking_and_the_file_says_what_it_holds(tmp_
 def test_every_exchange_can_be_written_with_what_is_recorded_by_default(tmp_path: Path) -> None:
     words = [word for name in EXCHANGES for word in ("--exchange", name)]
     assert tickwarden_here("init", *words, folder=tmp_path).returncode == 0
-    assert written(tmp_path).keys() == EXCHANGES.keys()
+    bases = {name: [symbol.split("/")[0] for symbol in symbols] for name, symbols in written(tmp_path).items()}
+    assert bases == {name: ["BTC", "ETH"] if name in DEFAULT_SYMBOLS else ["BTC"] for name in EXCHANGES}
+    shown = " ".join(tickwarden_here("init", "--help", folder=tmp_path).stdout.split())
+    assert f"Without any: BTC and ETH on {', '.join(DEFAULT_SYMBOLS)}; BTC on all others" in shown
 
 
 def test_every_key_that_is_not_set_stands_there_with_its_default(tmp_path: Path) -> None:
