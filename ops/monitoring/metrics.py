@@ -108,6 +108,8 @@ class Metrics(Collector):
         yield gauge("exchange_connections", "WebSockets that are open.", _EXCHANGE, up)
         wanted = [((name,), len(exchange.connections)) for name, exchange in exchanges]
         yield gauge("exchange_connections_wanted", "WebSockets that should be open.", _EXCHANGE, wanted)
+        symbols = [((name,), len(exchange.settings.symbols)) for name, exchange in exchanges]
+        yield gauge("exchange_symbols_wanted", "Symbols and wildcards to record.", _EXCHANGE, symbols)
 
     def _actors(self) -> Iterator[Metric]:
         health = self._pipeline.tree.snapshot()

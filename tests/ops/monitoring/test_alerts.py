@@ -14,6 +14,8 @@ needs_promtool = pytest.mark.skipif(
     not shutil.which("promtool"), reason="promtool is not installed; Debian has it in the package prometheus"
 )
 X = 'exchange="x"'
+FRAMES = f"tickwarden_last_frame_timestamp_seconds{{{X}}}"
+WANTED = f"tickwarden_exchange_symbols_wanted{{{X}}}"
 UNKNOWN = "NaN "
 
 
@@ -32,29 +34,16 @@ def merges(at: str, interval_s: int = 60, segments: int = 3) -> dict[str, str]:
 SCENES: list[tuple[str, dict[str, str], list[int], list[int]]] = [
     ("Down", {'up{job="tickwarden"}': "1 1 0 0 0 0 0 1 1"}, [5], [1, 3, 8]),
     ("NotReady", {"tickwarden_ready": "1 1 0 0 0 0 0 1 1"}, [5], [1, 3, 8]),
-    # it never connected; then its first frame comes at minute 20, and it goes on
-    (
-        "ExchangeSilent",
-        {f"tickwarden_last_frame_timestamp_seconds{{{X}}}": "0x19 1200+60x10"},
-        [8, 19],
-        [1, 4, 21, 29],
-    ),
+    # it never connected, or waits for its list of markets; then its first frame comes at minute 20, and it goes on
+    ("ExchangeSilent", {FRAMES: "0x19 1200+60x10", WANTED: "2x30"}, [8, 19], [1, 4, 21, 29]),
     # it connected and fell silent at minute 10
-    (
-        "ExchangeSilent",
-        {f"tickwarden_last_frame_timestamp_seconds{{{X}}}": "0+60x10 600x20"},
-        [18, 30],
-        [1, 9, 12],
-    ),
+    ("ExchangeSilent", {FRAMES: "0+60x10 600x20", WANTED: "2x30"}, [18, 30], [1, 9, 12]),
     # silent, and then removed by a reload: the series ends
-    (
-        "ExchangeSilent",
-        {f"tickwarden_last_frame_timestamp_seconds{{{X}}}": "0x20 stale _x10"},
-        [15],
-        [22, 30],
-    ),
+    ("ExchangeSilent", {FRAMES: "0x20 stale _x10", WANTED: "2x20 stale _x10"}, [15], [22, 30]),
+    # its last market is removed at minute 10, and one is added at minute 30; nothing comes
+    ("ExchangeSilent", {FRAMES: "0+60x10 600x40", WANTED: "1x9 0x19 1x20"}, [36, 50], [9, 12, 20, 29, 32]),
     # a feed that beats once a minute is not silent
-    ("ExchangeSilent", {f"tickwarden_last_frame_timestamp_seconds{{{X}}}": "0+60x60"}, [], [0, 5, 30, 59]),
+    ("ExchangeSilent", {FRAMES: "0+60x60", WANTED: "2x60"}, [], [0, 5, 30, 59]),
     (
         "ConnectionsMissing",
         {

@@ -40,6 +40,7 @@ WANTED = """
     mailbox_depth_rows mailbox_capacity_rows last_tick_timestamp_seconds
     last_flush_timestamp_seconds store_segments store_segment_bytes store_file_bytes
     store_disk_free_bytes store_locked_seconds flush_duration_seconds merge_duration_seconds
+    exchange_symbols_wanted
     clock_jumps exchange_lag_negative exchange_lag_seconds tick_durable_seconds loop_lag_seconds
 """
 LABELS = {"exchange", "reason", "actor", "state", "version", "le"}
@@ -166,6 +167,7 @@ async def test_the_numbers_are_the_pipelines_own_and_keep_its_books(tmp_path: Pa
             ("tickwarden_ticks_received_total", account.received),
             ("tickwarden_ticks_stored_total", account.stored),
             ("tickwarden_ticks_in_flight", account.in_flight),
+            ("tickwarden_exchange_symbols_wanted", 2),
         ):
             assert value(text, sample, exchange="venue0") == number
         assert account.received == account.stored + account.in_flight > 0
