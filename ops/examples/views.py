@@ -5,15 +5,17 @@ from typing import Any
 
 from ops.export.query import run_query
 
-_CANDLES = """
-SELECT time_bucket(to_seconds($3::INTEGER), received_at) AS moment, first(price ORDER BY received_at) AS open,
-       max(price) AS high, min(price) AS low, last(price ORDER BY received_at) AS close, sum(volume) AS volume
+# The trades of one sweep have the same times: among these the order is that of their ids.
+_ORDER = "(received_at, timestamp, TRY_CAST(trade_id AS BIGINT))"
+_CANDLES = f"""
+SELECT time_bucket(to_seconds($3::INTEGER), received_at) AS moment, arg_min(price, {_ORDER}) AS open,
+       max(price) AS high, min(price) AS low, arg_max(price, {_ORDER}) AS close, sum(volume) AS volume
 FROM ticks WHERE exchange = $1 AND symbol = $2 AND received_at >= now() - to_minutes($4::INTEGER)
 GROUP BY moment ORDER BY moment
 """
-_SPREAD = """
+_SPREAD = f"""
 WITH lasts AS (
-  SELECT time_bucket(to_seconds($2::INTEGER), received_at) AS moment, exchange, arg_max(price, received_at) AS price
+  SELECT time_bucket(to_seconds($2::INTEGER), received_at) AS moment, exchange, arg_max(price, {_ORDER}) AS price
   FROM ticks WHERE symbol = $1 AND source = 'stream' AND received_at >= now() - to_minutes($3::INTEGER)
   GROUP BY ALL)
 SELECT moment, count(*) AS exchanges, arg_min(exchange, price) AS low, arg_max(exchange, price) AS high,

@@ -11,6 +11,7 @@ class Example(NamedTuple):
 
 
 # Ranges end at the newest row, so that they also show something where the service has stopped.
+# The trades of one sweep have the same times: among these, and only there, the order is that of their ids.
 EXAMPLES = {
     "trades": Example(
         "the 20 trades that were received last",
@@ -21,10 +22,12 @@ LIMIT 20""",
     ),
     "candles": Example(
         "one-minute candles of each market, the last 10 minutes",
-        """WITH timed AS (SELECT *, coalesce(timestamp, received_at) AS at_time FROM ticks)
+        """WITH timed AS (
+    SELECT *, coalesce(timestamp, received_at) AS at_time, TRY_CAST(trade_id AS BIGINT) AS id FROM ticks
+)
 SELECT time_bucket(INTERVAL '1 minute', at_time) AS minute, exchange, symbol,
-       arg_min(price, (at_time, received_at)) AS open, max(price) AS high, min(price) AS low,
-       arg_max(price, (at_time, received_at)) AS close, sum(volume) AS volume, count(*) AS trades
+       arg_min(price, (at_time, received_at, id)) AS open, max(price) AS high, min(price) AS low,
+       arg_max(price, (at_time, received_at, id)) AS close, sum(volume) AS volume, count(*) AS trades
 FROM timed
 WHERE at_time >= (SELECT max(received_at) FROM ticks) - INTERVAL '10 minutes'
 GROUP BY ALL
@@ -34,7 +37,7 @@ ORDER BY minute, exchange, symbol""",
         "how far apart the exchanges' last prices of a symbol are in each of the last 10 minutes",
         """WITH last AS (
     SELECT time_bucket(INTERVAL '1 minute', received_at) AS minute, symbol, exchange,
-           arg_max(price, received_at) AS price
+           arg_max(price, (received_at, timestamp, TRY_CAST(trade_id AS BIGINT))) AS price
     FROM ticks
     WHERE source = 'stream' AND received_at >= (SELECT max(received_at) FROM ticks) - INTERVAL '10 minutes'
     GROUP BY ALL

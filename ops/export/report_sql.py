@@ -57,7 +57,7 @@ SELECT exchange, symbol, $since + (at_us - $since) // $width * $width AS bucket,
        count(*) AS ticks, sum(fills)::BIGINT AS trades,
        coalesce(sum(fills) FILTER (source = 'backfill'), 0)::BIGINT AS repaired,
        min(id - fills + 1) AS low, max(id) AS high,
-       arg_max(price::DOUBLE, at_us) AS price
+       arg_max(price::DOUBLE, (at_us, id)) AS price
 FROM {rows} GROUP BY ALL
 """
 

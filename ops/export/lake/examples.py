@@ -15,12 +15,12 @@ LIMIT 20""",
     "candles": Example(
         "one-minute candles of each market, the last 10 minutes",
         """WITH timed AS (
-    SELECT *, coalesce("timestamp", received_at) AS at_time FROM ticks
+    SELECT *, coalesce("timestamp", received_at) AS at_time, TRY_CAST(trade_id AS BIGINT) AS id FROM ticks
     WHERE day >= (SELECT max(day) FROM shipments) - INTERVAL '1 day'
 )
 SELECT date_trunc('minute', at_time) AS minute, exchange, symbol,
-       first_value(price ORDER BY at_time, received_at) AS open, max(price) AS high, min(price) AS low,
-       last_value(price ORDER BY at_time, received_at) AS close, sum(volume) AS volume, count(*) AS trades
+       first_value(price ORDER BY at_time, received_at, id) AS open, max(price) AS high, min(price) AS low,
+       last_value(price ORDER BY at_time, received_at, id) AS close, sum(volume) AS volume, count(*) AS trades
 FROM timed
 WHERE at_time >= (SELECT max(received_at) FROM timed) - INTERVAL '10 minutes'
 GROUP BY 1, 2, 3

@@ -17,7 +17,7 @@ from ops.export.lake.examples import LAKE_EXAMPLES
 from ops.terminal.exit_codes import INTERRUPTED
 from tests.harness.amounts import variants
 from tests.harness.cli_process import COMMAND, environment, tickwarden_here, wait_for
-from tests.harness.lake_values import batch, ship, small_lake, trades
+from tests.harness.lake_values import DAY_NS, Trade, batch, ship, small_lake, trades
 
 TAPE = "SELECT trade_id, price, received_at, side FROM ticks WHERE exchange = 'kraken' ORDER BY received_at LIMIT 2"
 
@@ -76,6 +76,15 @@ def test_every_example_runs(name: str, folder: Path) -> None:
     assert name in shown(folder, "--example")
     found = json.loads(shown(folder, "--example", name, "--json"))
     assert found, "an example shows something on any lake"
+
+
+@pytest.mark.parametrize("ids", [(9, 10, 11), (11, 10, 9)])
+def test_a_candle_ends_with_the_last_trade_of_a_sweep_by_its_number(ids: tuple[int, ...], tmp_path: Path) -> None:
+    """The trades of a sweep have the same times: only their ids tell them apart."""
+    sweep = [Trade("kraken", "BTC/USD", str(number), DAY_NS, price=str(number)) for number in ids]
+    ship(str(tmp_path / "lake"), "tokyo", "one", [batch(1, sweep)])
+    (candle,) = json.loads(shown(tmp_path, "--example", "candles", "--json", "--uri", "lake"))
+    assert (candle["open"], candle["close"]) == ("9", "11")
 
 
 def test_wrong_use_and_unusable_lakes_have_their_exit_codes(folder: Path, tmp_path: Path) -> None:

@@ -133,6 +133,24 @@ def test_candles_and_spread_are_computed_over_the_last_minutes_of_the_record(fol
     assert len(asked["trades"]) == 6 and asked["trades"][0]["symbol"] == "ETH/USD"
 
 
+@pytest.mark.parametrize("ids", [(9, 10, 11), (11, 10, 9)])
+def test_a_candle_ends_with_the_last_trade_of_a_sweep_by_its_number(ids: tuple[int, ...], folder: Path) -> None:
+    """The trades of a sweep have the same times: only their ids tell them apart."""
+    with duckdb.connect(folder / "ticks.duckdb") as con:
+        for exchange in ("okx", "kraken"):
+            con.executemany(
+                "INSERT INTO ticks (exchange, symbol, received_at, timestamp, price, volume, source, trade_id)"
+                " SELECT $1, 'SOL/USD', t, t, $2, 1, 'stream', $2::VARCHAR"
+                " FROM (SELECT TIMESTAMPTZ '2026-11-22T10:01:10Z' AS t)",
+                [(exchange, number + (exchange == "okx")) for number in ids],
+            )
+    candles = json.loads(shown(folder, "--example", "candles", "--json"))
+    found = [(row["open"], row["close"]) for row in candles if row["symbol"] == "SOL/USD"]
+    assert found == [("9", "11"), ("10", "12")]
+    spreads = json.loads(shown(folder, "--example", "spread", "--json"))
+    assert [(row["lowest"], row["highest"]) for row in spreads if row["symbol"] == "SOL/USD"] == [("11", "12")]
+
+
 def test_the_list_names_every_example_in_one_line_and_json_has_the_sql(folder: Path) -> None:
     lines = shown(folder, "--example").splitlines()[2:]
     assert [line.split()[0] for line in lines] == list(EXAMPLES)

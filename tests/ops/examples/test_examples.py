@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -144,6 +145,21 @@ def test_the_notebook_has_candles_spread_and_coverage(service: Service) -> None:
         row["bps"] >= 0 and row["exchanges"] > 1 and row["low"] != row["high"] for row in spreads
     )
     assert {row["exchange"] for row in views.coverage(file)} == {row["exchange"] for row in views.markets(file)}
+
+
+@pytest.mark.parametrize("ids", [(9, 10, 11), (11, 10, 9)])
+def test_candles_and_spreads_of_the_notebook_end_with_the_last_trade_of_a_sweep_by_its_number(
+    ids: tuple[int, ...], tmp_path: Path
+) -> None:
+    """The trades of a sweep have the same times: only their ids tell them apart."""
+    now_us = time.time_ns() // 1000 - BEGAN_US
+    with store(settings(tmp_path)) as made:
+        sweep = [tick(at_us=now_us, price=str(number), trade_id=str(number)) for number in ids]
+        write(made, [sweep, [tick("kraken", at_us=now_us, price="22")]])
+        (candle,) = views.candles(tmp_path / "ticks.duckdb", "binance", "BTC/USDT")
+        assert (candle["open"], candle["close"]) == (9, 11)
+        (spread,) = views.spread(tmp_path / "ticks.duckdb", "BTC/USDT")
+        assert round(spread["bps"]) == 10_000
 
 
 def test_every_cell_of_the_notebook_runs(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,6 +175,19 @@ def test_a_row_that_stands_for_several_trades_counts_as_so_many(file: File) -> N
     assert (market["expected"], market["received"], market["lost"]) == (40, 40, 0)
 
 
+@pytest.mark.parametrize("ids", [(9, 10, 11), (11, 10, 9)])
+def test_the_last_price_of_a_sweep_is_that_of_its_last_trade_by_its_number(
+    ids: tuple[int, ...], file: File
+) -> None:
+    for exchange in ("binance", "okx"):
+        file.record(exchange, "BTC/USDT", 100)
+    row = {"symbol": "BTC/USDT", "timestamp": 50, "received_at": 50.1, "volume": 1, "source": "stream"}
+    file.put("ticks", ({**row, "exchange": "okx", "price": n, "trade_id": str(n)} for n in ids))
+    file.put("ticks", [{**row, "exchange": "binance", "price": 33, "trade_id": "1"}])
+    (prices,) = report(file.path)["prices"]
+    assert [spread for _, spread in prices["spread_bps"]] == [10_000]
+
+
 def test_trades_off_the_book_are_no_loss(file: File) -> None:
     file.record("x", "BTC/USD", 10, proof="ids")
     file.trade("x", "BTC/USD", [1, 2, 4, 5])
