@@ -344,11 +344,14 @@ class Pipeline:
         self._lock.release()
 
     async def reclaim(self) -> None:
-        """Records again, as no other process does. Raises StoreTaken if one has the store."""
+        """Records again, as no other process does. Raises StoreTaken if one has the store.
+
+        What another process has stored meanwhile is a duplicate here, and shown to no watcher.
+        """
         self._lock.__enter__()
         newest = self.store.newest
         await self._open_store()
-        known = self.store.newest == newest  # otherwise the other process has stored something before it ended
+        known = alone = self.store.newest == newest  # otherwise the other process has stored before it ended
         while not known:
             with suppress(DatabaseLocked):
                 exchanges = list(self.exchanges.values())
@@ -357,6 +360,9 @@ class Pipeline:
             if not known and not self.store.path.exists():  # set aside, and no new one could be made
                 await trio.sleep(LOCKED_RETRY_S)
                 await self._open_store()
+        if not alone:
+            for watcher in self.buffer.watchers:
+                watcher.end()
         await self.go_on()
 
     def delivered(self) -> dict[str, set[str]]:

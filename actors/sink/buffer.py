@@ -48,6 +48,9 @@ class Watcher(Protocol):
     def show(self, blocks: Sequence[Block]) -> None:
         """Reads blocks, which others own; never waits."""
 
+    def end(self) -> None:
+        """Called when rows have been stored that it is never shown: what follows would hide that."""
+
 
 class Buffer:
     """Collects chunks into batches. The pipeline owns it: its content survives crashes of the task that runs `run`.

@@ -29,8 +29,11 @@ class LineBuffer(AsyncIterator[bytes]):
     def offer(self, lines: int, render: Callable[[int], bytes]) -> None:
         """Accepts as many of `lines` as there is room for: `render(n)` returns the first n, each ended by \\n.
 
-        It is only called for lines that are kept: nothing is rendered for a reader that lags.
+        It is only called for lines that are kept: nothing is rendered for a reader that lags. After `close` nothing
+        is accepted.
         """
+        if self._closed:
+            return
         # After a loss there is no room until the reader has read, so that N is in the right place.
         kept = min(lines, self._lines_max - self._lines)
         if kept:

@@ -45,6 +45,10 @@ class TapWatcher:
         if count:
             self.lines.offer(count, lambda kept: _render(chosen, symbol, kept))
 
+    def end(self) -> None:
+        """Ends the reader's stream: who reads the tap looks into the file for what came between two streams."""
+        self.lines.close()
+
 
 def _render(blocks: Sequence[Block], symbol: str, count: int) -> bytes:
     lines: list[_Line] = []

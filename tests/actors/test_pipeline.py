@@ -21,6 +21,7 @@ from actors.pipeline import LOCKED_RETRY_S, Parts
 from actors.store.store import Store
 from ops.control.client import ControlClient, NoService
 from ops.monitoring import status as report
+from ops.service.tap_watcher import TapWatcher
 from supervisor import ActorHealth, Event, State
 from tests.harness.cli_process import COMMAND, environment
 from tests.harness.exchange_server import (
@@ -40,6 +41,7 @@ from tests.harness.exchange_server import (
     until,
 )
 from tests.harness.file_holder import held
+from tests.harness.recording_samples import store
 
 ACK = '{"success":true,"op":"subscribe"}'
 
@@ -485,6 +487,41 @@ async def test_a_hand_over_that_fails_while_an_exchange_is_being_removed_lets_th
             stored = account.stored
             await until(lambda: account.stored > stored)
         assert "other" not in pipeline.exchanges
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_the_streams_of_live_ticks_end_if_another_process_has_stored_some_before_this_one_records_again(
+    stored: bool, tmp_path: Path
+) -> None:
+    """What the other one stored is not shown here: a stream that went on would have a hole that nobody notices."""
+    steady, watcher = Steady(), TapWatcher("", "", lambda: None)
+    shown: list[int] = []
+    ended = trio.Event()
+
+    async def read() -> None:
+        async for lines in watcher.lines:
+            shown.extend(int(json.loads(line)["trade_id"]) for line in lines.splitlines())
+        ended.set()
+
+    async with serving(steady.server):
+        pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], steady.server.url))
+        account = pipeline.ledger.account("bybit")
+        async with recording(pipeline), trio.open_nursery() as nursery:
+            pipeline.buffer.watchers.add(watcher)
+            nursery.start_soon(read)
+            await until(lambda: shown)
+            async with pipeline.handing_over:
+                await pipeline.release()
+                at_release = account.stored
+                with store(pipeline.settings.store) as other:
+                    if stored:
+                        other.write(Batch(other.next_number()))
+                await pipeline.reclaim()
+            await until(lambda: account.stored > at_release + 100)
+            await until(lambda: ended.is_set() if stored else shown[-1] > at_release)
+            assert ended.is_set() == stored == (shown[-1] < at_release)
+            assert shown == list(range(shown[0], shown[-1] + 1))
+            nursery.cancel_scope.cancel()
 
 
 # -- in a process of its own -------------------------------------------------------------------------------

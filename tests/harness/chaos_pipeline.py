@@ -152,6 +152,9 @@ class Chaos(trio.abc.Instrument):
         if self.poison_hits == "buffer" and poisoned(blocks):
             raise Boom("poison")
 
+    def end(self) -> None:
+        """Nothing ends with it."""
+
     def crashes_reader(self, messages: Sequence[bytes]) -> bool:
         """Whether these messages crash the decoder."""
         return self.poison_hits == "reader" and any(b'"qty":' + POISON.encode() in text for text in messages)

@@ -39,6 +39,9 @@ class Prices:
                 if sources[at] != _OLD:
                     self._last[block.exchange, symbol] = prices[at], times[at]
 
+    def end(self) -> None:
+        """The next trade shows the price again."""
+
     def rows(self, markets: list[tuple[str, str]]) -> tuple[list[Row], int]:
         """Exchange, symbol, price and time (ms UTC) of these markets, and how many were left out.
 

@@ -150,6 +150,9 @@ async def test_trades_of_a_chunk_that_crashed_the_buffer_are_missing(autojump_cl
                 self.crashes += 1
                 raise ArithmeticError("ours")
 
+        def end(self) -> None:
+            pass
+
     world, watcher = World(IdPromise.CONTIGUOUS), Watcher()
     world.buffer.watchers.add(watcher)
     await world.put(5, 6)

@@ -223,6 +223,9 @@ class Shown:
     def show(self, blocks: Sequence[Block]) -> None:
         self.seen += [(trio.current_time(), len(made)) for made in blocks]
 
+    def end(self) -> None:
+        pass
+
 
 async def test_what_sources_hold_is_collected_for_the_batch_that_is_due(autojump_clock: MockClock) -> None:
     async with buffering(Desk()) as desk:
