@@ -31,10 +31,13 @@ _DAY = timedelta(days=1)
 
 # Tardis' names of our exchanges, by kind of market. An exchange that is not here keeps its name, and so does the
 # second of two with one name there: Coinbase's two feeds have the same trades, and one file would have each twice.
+# BingX is not there; spot and perpetual have the same native names, and need different ones of the exchange.
 NAMES: Mapping[str, Mapping[str, str]] = {
     "binance": {"spot": "binance"},
     "binanceusdm": {"swap": "binance-futures", "future": "binance-futures"},
     "binancecoinm": {"swap": "binance-delivery", "future": "binance-delivery"},
+    "bingx": {"spot": "bingx", "swap": "bingx-swap"},
+    "bitget": {"spot": "bitget", "swap": "bitget-futures", "future": "bitget-futures"},
     "bitfinex": {"spot": "bitfinex", "swap": "bitfinex-derivatives"},
     "bybit": {"spot": "bybit-spot", "swap": "bybit", "future": "bybit"},
     "coinbase": {"spot": "coinbase"},

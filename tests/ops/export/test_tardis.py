@@ -121,6 +121,26 @@ def test_what_two_of_our_exchanges_call_the_same_does_not_share_a_file(tmp_path:
     assert names == ["coinbase", "coinbaseexchange"]
 
 
+@pytest.mark.parametrize(
+    ("exchange", "native", "names"),
+    [
+        ("bitget", "BTCUSDT", ["bitget", "bitget-futures"]),
+        ("bingx", "BTC-USDT", ["bingx", "bingx-swap"]),
+    ],
+)
+def test_two_kinds_of_market_that_an_exchange_calls_the_same_have_a_file_each(
+    exchange: str, native: str, names: list[str], tmp_path: Path
+) -> None:
+    symbols = ("BTC/USDT", "BTC/USDT:USDT")
+    with store(settings(tmp_path)) as made:
+        write(made, [[tick(exchange, symbol) for symbol in symbols]])
+        made.write(
+            Batch(made.next_number(), instruments=tuple(instrument(exchange, one, native, 0) for one in symbols))
+        )
+    assert export_tardis(tmp_path / "ticks.duckdb", tmp_path / "made").rows == {"ticks": 2}
+    assert sorted(path.name.partition("_")[0] for path in (tmp_path / "made").iterdir()) == names
+
+
 def test_a_file_that_is_there_is_replaced_only_if_asked_for(tmp_path: Path) -> None:
     record(tmp_path)
     source, made = tmp_path / "ticks.duckdb", tmp_path / "made"
