@@ -86,6 +86,8 @@ class StallProbes:
         from_ns = last_ns + 1 + self._history.slack_ns
         until_ns = max(exchange_ns - int(self._limits.settle_s * S_NS), from_ns)
         result = await fetcher.fetch(market, TradeRange(from_ns=from_ns, to_ns=until_ns), _ignore, ONE_PAGE)
+        if symbol not in self._markets:  # removed meanwhile
+            return
         if result.refused and untraded:
             self._mark_absent(symbol, result.refused)
             probe.answer = False
@@ -110,8 +112,9 @@ class StallProbes:
 
     def _probe_untraded(self) -> None:
         now, now_ns = trio.current_time(), time.time_ns()
-        for symbol in [symbol for symbol in self.absent if symbol not in self._markets]:
-            del self.absent[symbol]
+        for symbol in self._look_at.keys() - self._markets.keys():
+            del self._look_at[symbol]
+            self.absent.pop(symbol, None)
         for symbol in self._markets:
             since_ns = self._continuity.untraded_ns(symbol)
             if since_ns is None:
@@ -130,13 +133,13 @@ class StallProbes:
 
     def _mark_absent(self, symbol: str, reason: str) -> None:
         self._look_at[symbol] = trio.current_time() + self._limits.absent_again_s
+        self._continuity.absent(symbol, time.time_ns())  # also if known: it may have been removed and added since
         if symbol not in self.absent:
             self._news.append(symbol)
             self.absent[symbol] = (
                 f"{symbol}: {self._history.name} has no such market ({reason}); check its spelling, "
                 f"`tickwarden doctor` suggests similar ones"
             )
-            self._continuity.absent(symbol, time.time_ns())
 
 
 def due_ns(continuity: Continuity, gap: GapRow) -> int | None:

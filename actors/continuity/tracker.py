@@ -246,8 +246,8 @@ class Tracker:
             self.interrupted(reason, now_ns)
 
     def dropped(self, now_ns: int) -> None:
-        """The market is no longer recorded."""
-        self.carriers = ()
+        """The market is no longer recorded. Whether the exchange lists it is found out again if it ever is."""
+        self.carriers, self.absent = (), False
         self._shared.live.pop(self.symbol, None)
         self.stopped(now_ns)
 

@@ -64,6 +64,37 @@ async def test_a_market_that_is_listed_later_is_recorded_from_then_on(
         assert coverage(recorder, "ETH/USDT") == ["unknown", "live"]
 
 
+@pytest.mark.parametrize("removed_s", [0.0, LOOK_S])
+@pytest.mark.parametrize("listed", [False, True])
+async def test_an_absent_market_that_is_removed_and_added_again_begins_as_any_other(
+    listed: bool, removed_s: float, autojump_clock: MockClock
+) -> None:
+    venue = Venue()
+    venue.past, venue.unlisted = (), {ETH}
+    async with recorded(venue, *BOTH) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 2.0, 3000.0)
+        await seen(lambda: recorder.reported("unknown_market"))
+        await recorder.exchange.change([], ["ETH/USDT"])
+        await trio.sleep(removed_s)
+        if listed:
+            venue.unlisted = set()
+        await recorder.exchange.change(["ETH/USDT"], [])
+        await trio.sleep(1.0)
+        if listed:
+            await venue.go_on(ETH, 0.5, 10.0)
+        else:
+            await trio.sleep(ABSENT_AGAIN_S + LOOK_S)
+        assert coverage(recorder, "ETH/USDT") == ["unknown", "live"][: 1 + listed]
+        await venue.end(1)
+        await venue.go_on(ETH, 0.5, 10.0 * listed)
+        await trio.sleep(30)
+        nursery.cancel_scope.cancel()
+    found = [(gap.reason, gap.status) for gap in recorder.gaps() if gap.symbol == "ETH/USDT"]
+    rejected, filled = (GapReason.REJECTED, GapStatus.UNKNOWN), (GapReason.DISCONNECT, GapStatus.FILLED)
+    assert found == ([rejected, filled] if listed else [rejected, rejected])
+    assert sorted(map(str, recorder.ids("ETH/USDT"))) == venue.ids(ETH)
+
+
 @pytest.mark.parametrize("past", [(), (PAST,)])
 async def test_a_market_that_exists_may_be_quiet(
     past: tuple[tuple[int, int], ...], autojump_clock: MockClock
