@@ -304,6 +304,8 @@ class Child:
         if cancelled:
             self.finished = True
             self._enter(State.STOPPED, "cancelled together with its supervisor")
+            if self.desired is DesiredState.STOP:
+                self.gone.set()  # a sibling may wait for that, shielded from this cancellation
             return
         if incarnation.asked is not None:
             self._ended_as_asked(incarnation, error)

@@ -528,3 +528,23 @@ async def test_a_keyboard_interrupt_in_a_child_is_not_swallowed(autojump_clock: 
         await main()
     assert [type(leaf) for leaf in leaves(caught.value)] == [KeyboardInterrupt]
     assert record.of("x") == ["starting", "stopped"]
+
+
+async def test_a_child_that_waits_shielded_for_the_end_of_another_does_not_hold_up_a_cancellation(
+    autojump_clock: object,
+) -> None:
+    async def slow(context: Context) -> None:
+        await context.stopping.wait()
+        await trio.sleep_forever()
+
+    async def ender(context: Context) -> None:
+        with trio.CancelScope(shield=True):
+            await root.stop_child("slow")
+
+    record = Record()
+    with trio.move_on_after(1):
+        async with Supervisor("root", on_event=record) as root:
+            await root.start(ChildSpec("slow", slow, stop_s=math.inf))
+            await root.start(ChildSpec("ender", ender))
+            await trio.sleep_forever()
+    assert record.of("slow") == ["starting", "stopping", "stopped"]
