@@ -1,7 +1,8 @@
 """The connections of one exchange: starts them, replaces them without a gap before they end, and stops them."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -68,17 +69,18 @@ class ConnectionPool:
         self._replacements: list[_Replacement] = []
         self._failed: dict[Connection, tuple[int, float]] = {}  # its failed replacements, and when to retry
         self._lifetimes: dict[Connection, float] = {}
-        self.connections = self._build(markets)
+        self.connections = self._build(markets, self._settings.redundancy)
 
-    def _build(self, markets: Sequence[Market]) -> list[Connection]:
-        specs = shard(self._settings, self._dialect, markets, first=self._numbered + 1)
+    def _build(self, markets: Sequence[Market], copies: int) -> list[Connection]:
+        settings = msgspec.structs.replace(self._settings, redundancy=copies)
+        specs = shard(settings, self._dialect, markets, first=self._numbered + 1)
         self._numbered += len(specs)
         return [self._make(spec) for spec in specs]
 
     def reset(self, markets: Sequence[Market]) -> None:
         """Sets other markets; called before the start."""
         self._numbered = 0
-        self.connections = self._build(markets)
+        self.connections = self._build(markets, self._settings.redundancy)
 
     def below(self, branch: Supervisor) -> None:
         """Sets `branch` as the supervisor of the connections."""
@@ -92,11 +94,13 @@ class ConnectionPool:
 
     async def _start_new(self) -> None:
         """Starts the connections that have no actor yet, also those that an error has left without one."""
-        assert self._branch is not None
-        started = {actor.name for actor in self._branch.snapshot()}
         for connection in list(self.connections):
-            if connection.spec.name not in started and not self._retired:
+            if not (self._has_actor(connection) or self._retired):
                 await self._start(connection)
+
+    def _has_actor(self, connection: Connection) -> bool:
+        assert self._branch is not None
+        return any(actor.name == connection.spec.name for actor in self._branch.snapshot())
 
     async def _start(self, connection: Connection) -> None:
         assert self._branch is not None
@@ -115,8 +119,11 @@ class ConnectionPool:
         )
 
     async def _end(self, connection: Connection) -> None:
+        """Ends a connection. As with `change`, a cancellation takes effect when that is done: the pool has none
+        without an actor.
+        """
         assert self._branch is not None
-        with suppress(UnknownActorError):  # it has stopped even if the caller was cancelled here
+        with trio.CancelScope(shield=True), suppress(UnknownActorError):  # an error may have left it without actor
             await self._branch.stop_child(connection.spec.name)
         self.connections.remove(connection)
         self._failed.pop(connection, None)
@@ -156,26 +163,43 @@ class ConnectionPool:
             await self._end(connection)
         if self._retired:
             return
+        missing = self._missing_copies(wanted.values())
         # A stateful decoder knows only the markets for which it was created.
         if changes_open and dialect.decoder is None and not dialect.bad_symbol_closes:
             open_ones = [connection for connection in self.connections if connection not in replacing]
-            wanted = self._add_to_open(open_ones, wanted)
-        self.connections += self._build(list(wanted.values()))
+            missing = {copies: self._add_to_open(open_ones, markets, copies) for copies, markets in missing.items()}
+        for copies, markets in missing.items():
+            self.connections += self._build(markets, copies)
         await self._start_new()
 
-    def _add_to_open(self, connections: Sequence[Connection], wanted: Mapping[str, Market]) -> dict[str, Market]:
+    def _missing_copies(self, wanted: Iterable[Market]) -> dict[int, list[Market]]:
+        """The markets that too few connections carry, by how many more of them are wanted."""
+        second = [pair.new for pair in self._replacements if pair.old in self.connections]  # only one will stay
+        carried = Counter(
+            market.symbol for one in self.connections if one not in second for market in one.spec.markets
+        )
+        missing: dict[int, list[Market]] = {}
+        for market in wanted:
+            missing.setdefault(self._settings.redundancy - carried[market.symbol], []).append(market)
+        return {copies: markets for copies, markets in missing.items() if copies > 0}
+
+    def _add_to_open(self, connections: Sequence[Connection], wanted: list[Market], copies: int) -> list[Market]:
         """Adds markets to open connections of their endpoint that have room; returns those without one."""
-        width, copies = self._dialect.limits.symbols_per_connection, self._settings.redundancy
-        room = {connection: width - len(connection.spec.markets) for connection in connections}
+        width = self._dialect.limits.symbols_per_connection
+        carried = {one: {market.symbol for market in one.spec.markets} for one in connections}
         added: dict[Connection, list[Market]] = {}
-        left: dict[str, Market] = {}
-        for symbol, market in wanted.items():
-            places = [one for one in connections if room[one] > 0 and one.spec.endpoint == market.endpoint]
+        left: list[Market] = []
+        for market in wanted:
+            places = [
+                one
+                for one, symbols in carried.items()
+                if len(symbols) < width and market.symbol not in symbols and one.spec.endpoint == market.endpoint
+            ]
             if len(places) < copies:
-                left[symbol] = market
+                left.append(market)
                 continue
             for connection in places[:copies]:
-                room[connection] -= 1
+                carried[connection].add(market.symbol)
                 added.setdefault(connection, []).append(market)
         for connection, markets in added.items():
             connection.add(markets)
@@ -271,7 +295,8 @@ class ConnectionPool:
             replacement.overlaps_at = math.inf
         elif replacement.overlaps_at == math.inf:
             replacement.overlaps_at = now
-        elif now - replacement.overlaps_at >= OVERLAP_S and _as_much(new, old, replacement.overlaps_at):
+        overlapped = now - replacement.overlaps_at >= OVERLAP_S and _as_much(new, old, replacement.overlaps_at)
+        if overlapped or not self._has_actor(old):  # without the old one the new one is all that there is
             await self._end(old)
             return "replaced", f"{new.spec.name} has taken over from {old.spec.name}: {replacement.reason}"
         if now - replacement.since < self._limits.replacement_s:

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from actors.feed.connection_pool import AGED, LEAVING_S, OVERLAP_S, PoolLimits
@@ -11,6 +12,7 @@ from actors.model.records import FeedEvent, GapReason, GapStatus
 from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S
 from supervisor import Backoff, ChildSpec, Supervisor
 from tests.harness.exchange_server import Client
+from tests.harness.exchange_values import dialect_of
 from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
 
 LIFE_S = 20.0
@@ -265,6 +267,28 @@ async def test_a_market_may_be_added_while_a_connection_is_being_replaced(autoju
     recorder.check()
 
 
+@pytest.mark.parametrize("more", [False, True])
+async def test_a_removal_while_a_connection_is_being_replaced_leaves_as_many_copies_as_configured(
+    more: bool, autojump_clock: MockClock
+) -> None:
+    """`more`: other connections with room for the market that stays are open."""
+    venue, limits = Venue(), replace(dialect_of("okx").limits, symbols_per_connection=2)
+    async with recorded(venue, *BOTH, redundancy=2, changes={"limits": limits}) as recorder:
+        if more:
+            await recorder.exchange.change(["SOL/USDT"], [])
+        await recorder.exchange.pool.replace(recorder.connection("x:1"), "a test")
+        await trio.sleep(1.0)
+        await recorder.exchange.change([], ["ETH/USDT"])
+        await trio.sleep(10.0)
+        copies = [market.symbol for one in recorder.exchange.connections for market in one.spec.markets]
+        assert sorted(copies) == ["BTC/USDT"] * 2 + ["SOL/USDT"] * 2 * more
+        assert "x:2" in recorder.names
+        await venue.trade()
+        await trio.sleep(5.0)
+    check_whole(recorder, venue)
+    recorder.check()
+
+
 @pytest.mark.parametrize("after_s", [0.0, 0.3, 2.0, OVERLAP_S + 1.0])
 async def test_a_stall_detector_that_is_restarted_in_the_middle_continues_where_it_was(
     after_s: float, autojump_clock: MockClock
@@ -401,6 +425,55 @@ async def test_a_connection_that_has_been_replaced_ends_whatever_an_operator_wan
         with pytest.raises(RuntimeError, match="x:1 is stopping"):
             await getattr(recorder.tree, command)("x:1")
         await seen(lambda: recorder.names == ["x:2"])
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("paused", ["x", "x:stall_detector"])
+async def test_a_pause_while_a_replaced_connection_ends_leaves_the_new_one(
+    paused: str, autojump_clock: MockClock
+) -> None:
+    venue = Venue()
+    async with recorded(venue) as recorder, trio.open_nursery() as nursery:
+        client = slow_to_close(venue, 1)
+        nursery.start_soon(recorder.exchange.pool.replace, recorder.exchange.pool.connections[0], "a test")
+        nursery.start_soon(venue.go_on, BTC, 0.5, 600.0)
+        await seen(lambda: client.close_code)
+        await recorder.tree.pause(paused)
+        await trio.sleep(PoolLimits().replacement_s)
+        venue.refuses = True  # the new one delivers nothing at first
+        for number in venue.open:
+            await venue.end(number)
+        await recorder.tree.resume(paused)
+        await trio.sleep(3.0)
+        venue.refuses = False
+        await trio.sleep(3 * OVERLAP_S)
+        assert recorder.names == ["x:2"] and recorder.connection("x:2").state.since
+        assert [event.event for event in recorder.reported("replaced", "replacement_failed")] == ["replaced"]
+        recorder.check({"x:2"})
+        nursery.cancel_scope.cancel()
+
+
+async def test_after_a_crash_at_its_end_a_replaced_connection_leaves_the_new_one(autojump_clock: MockClock) -> None:
+    venue, crashed = Venue(), trio.Event()
+
+    class BrittleSupervisor(Supervisor):
+        async def stop_child(self, name: str) -> None:
+            await super().stop_child(name)
+            if not crashed.is_set():
+                crashed.set()
+                raise ZeroDivisionError("a bug of ours")
+
+    async with recorded(venue, supervisor=BrittleSupervisor) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 0.5, 600.0)
+        await recorder.exchange.pool.replace(recorder.exchange.pool.connections[0], "a test")
+        await crashed.wait()
+        venue.refuses = True
+        await venue.end(2)
+        await trio.sleep(2 * PoolLimits().replacement_s)
+        venue.refuses = False
+        await trio.sleep(10.0)
+        assert recorder.names == ["x:2"] and recorder.connection("x:2").state.since
+        recorder.check({"x:2", "x:stall_detector"})
         nursery.cancel_scope.cancel()
 
 
