@@ -180,10 +180,12 @@ class Child:
         self.desired = DesiredState.PAUSE
 
     def resume(self) -> None:
-        """Starts it again if it was paused; its failures no longer count."""
+        """Starts it again if it was paused, also before it has ended; its failures no longer count."""
         if self.desired is DesiredState.PAUSE:
             self.forget_failures()
-            self.desired = DesiredState.RUN
+            stops = self.incarnation is not None and self.incarnation.asked is not None
+            self.desired = DesiredState.RESTART if stops else DesiredState.RUN
+            self._restart_reason = "resumed by an operator"
 
     def forget_failures(self) -> None:
         """Allows it to start at once, as if it had never failed."""

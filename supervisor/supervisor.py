@@ -144,7 +144,7 @@ class Supervisor:
         await owner._carry_out(child)
 
     async def resume(self, name: str) -> None:
-        """Starts a paused child; does nothing for any other."""
+        """Starts a paused child, and one that has not ended yet when it has; does nothing for any other."""
         owner, child = self._find(name)
         owner._refuse_while_stopping(child)
         if child.desired is DesiredState.PAUSE:

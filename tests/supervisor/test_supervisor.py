@@ -268,6 +268,33 @@ async def test_pause_stops_a_child_and_only_resume_starts_it_again(autojump_cloc
     assert record.of("x") == ["starting", "ok", "stopping", "paused", "starting", "ok", "stopping", "stopped"]
 
 
+@pytest.mark.parametrize("kind", ["actor", "branch"])
+async def test_a_resume_before_a_pause_has_ended_starts_it_again(kind: str, autojump_clock: object) -> None:
+    """As does a pause that is taken back and repeated: what counts is the last command."""
+
+    async def slow(context: Context) -> None:
+        context.ok()
+        await context.stopping.wait()
+        await trio.sleep(2)
+        context.degraded("not of interest any more")
+
+    async with Supervisor("root", on_event=(record := Record())) as root:
+        branch = await root.start_supervisor("branch")
+        await branch.start(ChildSpec("actor", slow, stop_s=5))
+        async with trio.open_nursery() as nursery:
+            for command in (root.pause, root.resume, root.pause, root.resume):
+                nursery.start_soon(command, kind)
+                await trio.sleep(0.1)
+        await trio.sleep(1)  # a resumed branch does not wait for its own
+        assert [root.health(name).state for name in ("branch", "actor")] == [State.OK, State.OK]
+        assert record.of("actor")[2:] == ["stopping", *["stopped"] * (kind == "branch"), "starting", "ok"]
+        async with trio.open_nursery() as nursery:
+            for command in (root.pause, root.resume, root.pause):
+                nursery.start_soon(command, kind)
+                await trio.sleep(0.1)
+        assert root.health(kind).state is State.PAUSED
+
+
 async def test_a_pause_or_restart_leaves_the_input_open(autojump_clock: object) -> None:
     mailbox, stored = box(), list[int]()
     async with Supervisor("root", on_event=Record()) as root:
