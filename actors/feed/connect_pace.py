@@ -13,16 +13,18 @@ class ConnectPace:
 
     def __init__(self, connects_per_s: float) -> None:
         self._pause_s = 1 / connects_per_s
+        self._turn = trio.Lock()  # in order of arrival; who is cancelled while it waits has used up no turn
         self._next_at = 0.0
         self._away_until, self._away_reason = -math.inf, ""
 
     async def wait(self) -> None:
         """Returns when the next connection may be opened; raises KeptAway while the exchange wants none."""
-        at = max(trio.current_time(), self._next_at)
-        self._next_at = at + self._pause_s
-        await trio.sleep_until(at)
-        if at < self._away_until:
-            raise KeptAway(self._away_until - at, self._away_reason)
+        async with self._turn:
+            await trio.sleep_until(self._next_at)
+            now = trio.current_time()
+            self._next_at = now + self._pause_s
+        if now < self._away_until:
+            raise KeptAway(self._away_until - now, self._away_reason)
 
     def refused(self, refusal: HandshakeRefused) -> None:
         """A handshake was refused: if it names a time, no connection is opened before."""

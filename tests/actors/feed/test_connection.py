@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from actors.exchanges.contract.feed import Trades
@@ -276,6 +277,22 @@ async def test_more_symbols_than_one_connection_carries_are_spread_over_several(
         assert [feed.health(f"x:{number}").state for number in (1, 2, 3)] == [State.OK] * 3
         asked = [sum(len(json.loads(t)["args"]) for t in c.asked if "args" in t) for c in feed.server.clients]
         assert sorted(asked) == [1, 1, limits.symbols_per_connection]
+
+
+async def test_connections_that_are_restarted_while_they_wait_for_their_turn_leave_it_to_others(
+    autojump_clock: MockClock,
+) -> None:
+    venue, symbols, every_s = Venue(), tuple(f"COIN{number}/USDT" for number in range(9)), 10.0
+    limits = replace(dialect_of("okx").limits, connects_per_s=1 / every_s, symbols_per_connection=1)
+    async with recorded(venue, *symbols, changes={"limits": limits}) as recorder:
+        began = trio.current_time()
+        for _ in range(3):
+            await recorder.tree.restart("x")
+            await trio.sleep(1.0)
+        await seen(lambda: len(venue.open) == len(symbols))
+        assert trio.current_time() - began <= (len(symbols) + 2) * every_s
+        gaps = [later - earlier for earlier, later in pairwise(venue.server.connected_at)]
+        assert min(gaps) >= every_s
 
 
 # -- asked again -------------------------------------------------------------------------------------------
