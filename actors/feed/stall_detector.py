@@ -93,6 +93,7 @@ class StallDetector:
     async def run(self, context: Context) -> None:
         """Runs until cancelled."""
         context.ok()
+        self._reported = ""  # by the run before, of which health shows nothing now
         while True:
             every_s = TICK_S_MIN if self._pool.replacing else self._tick_s  # a replacement goes on by these looks
             await ticker().repeat(partial(self._check, context), every_s)
@@ -186,6 +187,14 @@ class StallDetector:
     def _idle_since(self, connection: Connection, symbol: str) -> float:
         return max(connection.state.idle_since(symbol), self._awake_since)
 
+    def _watched_since(self, connection: Connection, symbol: str) -> float:
+        """Since when its silence would have been the market's own; inf if it does not deliver it: decoding for
+        another market may have ended the subscription.
+        """
+        state = connection.state
+        since = state.since.get(symbol, math.inf)
+        return max(since, state.reading_since, state.matching_since, self._awake_since)
+
     def _has_traded(self, symbol: str, connections: Iterable[Connection], last: float, now: float) -> bool:
         """Whether the market had trades since the last check, now that it `last` had one; learns from the silence
         before them.
@@ -196,10 +205,7 @@ class StallDetector:
         self._last[symbol] = last
         self._asked.pop(symbol, None)
         interarrival = self._interarrival(symbol)
-        own = before > NEVER and any(
-            max(c.state.since[symbol], c.state.reading_since, c.state.matching_since, self._awake_since) <= before
-            for c in connections
-        )
+        own = before > NEVER and any(self._watched_since(c, symbol) <= before for c in connections)
         if self._stalled.pop(symbol, None) is None and own:
             # the pause between two checks is not the market's own
             interarrival.traded(max(0.0, last - before - self._tick_s), now)

@@ -339,6 +339,21 @@ async def test_while_an_exchange_reports_that_it_does_not_trade_its_silence_is_n
     assert coverage(recorder, time.time_ns())[0] == "live"
 
 
+@pytest.mark.parametrize("commands", [("restart",), ("pause", "resume")])
+async def test_a_stall_detector_that_begins_again_shows_what_is_still_so(
+    commands: tuple[str, ...], autojump_clock: MockClock
+) -> None:
+    venue = Venue()
+    async with recorded(venue, changes=REPORTS_STATE) as recorder:
+        await venue.trade()
+        await venue.say(1, says("maintenance"))
+        await seen(lambda: stall_detector_of(recorder)[0] is State.DEGRADED)
+        for command in commands:
+            await getattr(recorder.tree, command)("x:stall_detector")
+        await trio.sleep(LOOKS_S)
+        assert stall_detector_of(recorder) == (State.DEGRADED, "x reports: maintenance")
+
+
 async def test_an_outage_in_a_maintenance_is_no_question_to_the_history_and_no_lost_trades(
     autojump_clock: MockClock,
 ) -> None:
@@ -554,3 +569,27 @@ async def test_a_connection_that_ends_before_its_silence_is_judged_is_no_stall(
         await trio.sleep(5.0)
         assert not recorder.reported("stalled")
         recorder.check(restarts=["x:1"])
+
+
+async def test_a_subscription_that_ends_while_another_market_is_looked_at_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """What was read and not decoded yet may be the end of both."""
+    venue = Venue()
+    async with recorded(venue, *BOTH, stall_s=STALL_S) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, ETH, 0.1, 60.0)
+        await venue.go_on(BTC, 0.5, LEARN_S)
+        connection, ended = recorder.connection("x:1"), trio.Event()
+        decode = connection.decode
+
+        def decode_an_end() -> None:
+            decode()
+            for symbol in BOTH:
+                connection.state.lost(symbol, "a test")
+            ended.set()
+
+        monkeypatch.setattr(connection, "decode", decode_an_end)
+        await ended.wait()
+        await trio.sleep(LOOKS_S)
+        recorder.check()
+        nursery.cancel_scope.cancel()
