@@ -522,7 +522,8 @@ class Pipeline:
     async def _end(self, exchange: ExchangeRecorder) -> None:
         assert self._feeds is not None
         exchange.retire()
-        await self._feeds.stop_child(exchange.settings.name)
+        with suppress(UnknownActorError):  # its start was refused
+            await self._feeds.stop_child(exchange.settings.name)
         for chunk in exchange.rests():
             self.buffer.take_rest(chunk)
 
