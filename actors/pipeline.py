@@ -45,7 +45,7 @@ from actors.telemetry.lag import Lags
 from actors.telemetry.ledger import Account, Ledger
 from actors.wire.errors import classify
 from actors.wire.poller import Poller
-from supervisor import ChildSpec, Event, Mailbox, State, Supervisor, UnknownActorError
+from supervisor import ChildSpec, Event, Mailbox, Supervisor, UnknownActorError
 
 TREE = "tickwarden"
 LOCKED_PATIENCE_S = 5.0  # how long a start waits for a file locked by another process ...
@@ -391,11 +391,15 @@ class Pipeline:
         self.stop()
 
     async def _pause(self, but: Collection[str]) -> None:
-        """Pauses all actors except these kinds, without events: operators have not asked for it."""
+        """Pauses all actors except these kinds, without events: operators have not asked for it. Those that they
+        have paused stay so afterwards.
+        """
         for actor in self.tree.snapshot():
-            if actor.kind not in but and actor.state is not State.PAUSED:
-                self._paused.append(actor.name)
-                await self.tree.pause(actor.name)
+            with suppress(UnknownActorError):  # it has been removed while others were paused
+                if actor.kind not in but:
+                    if not self.tree.paused(actor.name):
+                        self._paused.append(actor.name)
+                    await self.tree.pause(actor.name)  # also one that still stops: it returns at its end
 
     async def _resume(self, name: str) -> None:
         """Resumes an actor, unless it has been removed or is being removed meanwhile."""

@@ -164,6 +164,10 @@ class Supervisor:
         """One actor below. Raises UnknownActorError."""
         return self._find(name)[1].health()
 
+    def paused(self, name: str) -> bool:
+        """Whether an actor below is paused, or will be when it has ended. Raises UnknownActorError."""
+        return self._find(name)[1].desired is DesiredState.PAUSE
+
     @asynccontextmanager
     async def _open(self) -> "AsyncGenerator[Supervisor, None]":
         body = trio.CancelScope()

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 import trio
+from msgspec.structs import replace
 
 from actors.model.batch import Batch
 from actors.model.errors import DatabaseLocked
@@ -22,7 +23,7 @@ from actors.store.store import Store
 from ops.control.client import ControlClient, NoService
 from ops.monitoring import status as report
 from ops.service.tap_watcher import TapWatcher
-from supervisor import ActorHealth, Event, State
+from supervisor import ActorHealth, ChildSpec, Context, Event, State
 from tests.harness.cli_process import COMMAND, environment
 from tests.harness.exchange_server import (
     HASTE,
@@ -522,6 +523,76 @@ async def test_the_streams_of_live_ticks_end_if_another_process_has_stored_some_
             assert ended.is_set() == stored == (shown[-1] < at_release)
             assert shown == list(range(shown[0], shown[-1] + 1))
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_hand_over_that_fails_resumes_what_it_has_paused_and_not_what_an_operator_has(
+    paused: bool, tmp_path: Path
+) -> None:
+    """Also if the pause has not ended yet when the hand-over begins or fails."""
+    steady, may_end = Steady(), trio.Event()
+
+    async def slow(context: Context) -> None:
+        context.ok()
+        await context.stopping.wait()
+        await may_end.wait()
+
+    async def other(context: Context) -> None:
+        context.ok()
+        await trio.sleep_forever()
+
+    async with serving(steady.server):
+        pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], steady.server.url))
+        async with recording(pipeline), trio.open_nursery() as nursery:
+            account = pipeline.ledger.account("bybit")
+            await until(lambda: account.stored)
+            await pipeline.tree.start(ChildSpec("slow", slow, stop_s=PATIENCE_S))
+            await pipeline.tree.start(ChildSpec("other", other))
+            if paused:
+                nursery.start_soon(pipeline.tree.pause, "slow")
+            async with pipeline.handing_over:
+                async with trio.open_nursery() as releasing:
+                    releasing.start_soon(pipeline.release)
+                    await until(lambda: actor(pipeline, "slow")["state"] == "stopping")
+                    await until(lambda: actor(pipeline, "bybit:gaps")["state"] == "paused")
+                    await pipeline.tree.stop_child("other")  # before it is its turn
+                    if paused:
+                        may_end.set()
+                    else:
+                        releasing.cancel_scope.cancel()
+                if paused:
+                    await pipeline.reclaim()
+                else:
+                    nursery.start_soon(pipeline.go_on)
+                    await until(lambda: actor(pipeline, "bybit:gaps")["state"] == "ok")
+                    may_end.set()
+            stored = account.stored
+            await until(lambda: account.stored > stored)
+            await until(lambda: actor(pipeline, "slow")["state"] == ("paused" if paused else "ok"))
+    check_audit(tmp_path)
+
+
+async def test_an_addition_that_is_overtaken_by_a_stop_reports_that_and_nothing_else(tmp_path: Path) -> None:
+    async def silent(client: Client) -> None:
+        """Does not answer the close frame, so that the stop takes a while."""
+        await client.accept()
+        await client.ask()
+        await trio.sleep_forever()
+
+    steady, other = Steady(), Server(silent)
+    async with serving(steady.server, other):
+        tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)
+        pipeline = pipeline_of(tmp_path, tables, table("other", "bybit", ["BTC/USDT"], other.url))
+        async with recording(pipeline):
+            account = pipeline.ledger.account("bybit")
+            await until(lambda: account.stored and other.clients and other.clients[0].asked)
+            pipeline.stop()
+            await until(lambda: actor(pipeline, "other:1")["state"] == "stopping")
+            settings = replace(pipeline.settings.exchanges["bybit"], name="third")
+            with pytest.raises(RuntimeError, match="exchanges is stopping"):
+                await pipeline.add_exchange(settings)
+            assert "third" not in pipeline.exchanges
+    check_audit(tmp_path)
 
 
 # -- in a process of its own -------------------------------------------------------------------------------
