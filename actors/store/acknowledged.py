@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from actors.model.batch import Batch
 from actors.model.records import GapReason, GapRow, GapStatus, gap_id
-from actors.store.filesystem import read_text
+from actors.store.filesystem import read_text_if_any
 from actors.store.tail import Listed, Segment
 
 # Total spans; beyond that the oldest notes are dropped: about 30 MB.
@@ -106,12 +106,11 @@ class Acknowledged:
         self._lock = threading.Lock()
 
     def load(self) -> None:
-        """Reads the notes of an earlier run."""
-        try:
-            lines = read_text(self._path).splitlines()
-        except OSError:
+        """Reads the notes of an earlier run. Raises OSError."""
+        text = read_text_if_any(self._path)
+        if text is None:
             return
-        notes = [note for line in lines if (note := _parsed(line)) is not None]
+        notes = [note for line in text.splitlines() if (note := _parsed(line)) is not None]
         with self._lock:
             self._notes = sorted(notes, key=lambda note: note.numbers[0])
 

@@ -53,10 +53,17 @@ def owner_of(con: duckdb.DuckDBPyConnection, database: str | None = None) -> Own
 def fitting_tail(path: Path, owner: Owner) -> Path | None:
     """The tail beside the file if it belongs to it: read together, they are complete."""
     beside = tail_of(path)
-    identity = read_identity(beside)
+    identity = _identity_of(beside)
     if identity is None:  # of an older version, without ids
         return beside if owner.store_id is None and owner.tail is not None and beside.is_dir() else None
     return beside if _fits(identity, owner) else None
+
+
+def _identity_of(tail: Path) -> Identity | None:
+    try:
+        return read_identity(tail)
+    except OSError:  # of another user: no tail that can be read
+        return None
 
 
 class TailMissing(Exception):
@@ -69,7 +76,7 @@ def usable_tail(path: Path, owner: Owner) -> Path | None:
     found = fitting_tail(path, owner)
     if found is not None or owner.tail is None:
         return found
-    identity = read_identity(owner.tail)
+    identity = _identity_of(owner.tail)
     if owner.tail.is_dir() and (owner.store_id is None if identity is None else _fits(identity, owner)):
         return owner.tail
     beside = tail_of(path)

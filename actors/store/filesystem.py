@@ -11,6 +11,8 @@ from pathlib import Path
 
 _F_SETSIG = 10  # Linux, fcntl.h; the fcntl module has no name for it
 
+# Errors of opening a name that no regular file has; ENXIO is that of a socket.
+_NONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO)
 TEXT_BYTES_MAX = 16 << 20  # the maximum size of the small files in a tail; larger ones are not ours
 
 
@@ -30,6 +32,18 @@ def read_text(path: Path) -> str:
     """Reads a small file of ours; invalid UTF-8 becomes a replacement character. Raises as `open_regular` does."""
     with open(open_regular(path), "rb") as file:
         return file.read(TEXT_BYTES_MAX).decode("utf-8", "replace")
+
+
+def read_text_if_any(path: Path) -> str | None:
+    """The same, None if there is no regular file of that name. Raises OSError for other errors: what a start could
+    not read because of them would count as never written.
+    """
+    try:
+        return read_text(path)
+    except OSError as error:
+        if error.errno in _NONE:
+            return None
+        raise
 
 
 class Files:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from actors.store.filesystem import Files, read_text
+from actors.store.filesystem import Files, read_text_if_any
 
 MARKER_NAME = "copy-a-running-file-with-tickwarden-export.txt"
 _EXPLANATION = """
@@ -48,12 +48,9 @@ def lineage(store_id: str) -> str:
 
 
 def read_identity(tail: Path) -> Identity | None:
-    """Reads the marker of a tail; None if there is no readable one."""
-    try:
-        words = read_text(tail / MARKER_NAME).split("\n", 1)[0].split(" ")
-    except OSError:
-        return None
-    match words:
+    """Reads the marker of a tail; None if there is none, or not a valid one. Raises OSError."""
+    text = read_text_if_any(tail / MARKER_NAME) or ""
+    match text.split("\n", 1)[0].split(" "):
         case ["store", store_id, "through", through, ("settled" | "new") as state] if through.isdecimal():
             return Identity(store_id, int(through), state == "settled")
         case _:

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from actors.sink.sink import Notice
-from actors.store.filesystem import Files, read_text
+from actors.store.filesystem import Files, read_text_if_any
 from actors.store.tail import Listed, rows_between
 
 LINES_MAX = 1000  # about 100 KB, for people; the service needs only the last line
@@ -39,14 +39,10 @@ class Manifest:
         return self._entries[-1] if self._entries else None
 
     def load(self) -> None:
-        """Reads the file, skipping invalid lines."""
+        """Reads the file, skipping invalid lines. Raises OSError."""
         self._entries = []
         self.unsure = self._merging.exists()
-        try:
-            text = read_text(self._path)
-        except OSError:  # there is none, or another kind of file has its name
-            return
-        for line in text.splitlines():
+        for line in (read_text_if_any(self._path) or "").splitlines():
             try:
                 raw = json.loads(line)
                 rows = {str(table): int(count) for table, count in raw["rows"].items()}

@@ -1,5 +1,6 @@
 """Damaged files are set aside and reported, lost rows are counted, and recording continues."""
 
+import errno
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import duckdb
 import pytest
@@ -25,6 +27,7 @@ from actors.store.database import (
     opening_error,
 )
 from actors.store.filesystem import Files
+from actors.store.identity import MARKER_NAME
 from actors.store.store import Store
 from actors.store.tables import TABLES
 from tests.harness.amounts import amount, variants
@@ -332,6 +335,42 @@ def test_an_older_copy_of_the_file_is_detected_and_its_missing_rows_are_counted(
     again.merge()
     assert ids_in(again.path) == {1: 1, 4: 1}
     assert len(again.notices) == 1
+    again.close()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+@pytest.mark.parametrize("name", ["manifest.jsonl", "acknowledged.jsonl", MARKER_NAME])
+def test_a_record_that_cannot_be_read_for_a_moment_hides_no_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
+    """The start ends with the error: without the record it would go on as if nothing had been stored."""
+    one = started(tmp_path)
+    write(one, 1)
+    one.merge()
+    old = one.path.read_bytes()
+    write(one, 2)
+    one.merge()
+    write(one, 3)
+    write(one, 4)
+    one.close()
+    one.path.write_bytes(old)
+    min(p for p in (one.tail / "ticks").iterdir() if p.name[0] == "0").unlink()
+    real = os.open
+
+    def fails(path: str | Path, *args: Any, **more: Any) -> int:
+        if Path(path).name == name:
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, *args, **more)
+
+    again = Store(settings(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.open", fails)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            again.start()
+    again.start()
+    again.merge()
+    assert {"store_rows_missing", "segments_vanished"} <= set(events(again))
+    assert not {"segment_foreign", "store_tail_missing"} & set(events(again))
     again.close()
 
 
