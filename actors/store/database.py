@@ -5,6 +5,7 @@ as the process closes any descriptor of the file. So the service does not keep t
 it, works and closes it, and nothing else in the service may open or close that path, not even for reading.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from actors.store.views import SCHEMA, create_views, recorded_tail, schema_sql
 
 T = TypeVar("T")
 
+_SYSTEM_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS)
 # DuckDB's messages (1.5 to 2.0) for unreadable content. Only then is a file set aside: all other errors on opening
 # it (no space, no permission, no locks here) may be temporary, and the file is left alone. All patterns are applied
 # to a text without names (see duckdb_messages).
@@ -47,6 +49,13 @@ _TROUBLE_TYPES = (
     duckdb.OutOfMemoryException,
     duckdb.FatalException,
     duckdb.TransactionException,
+)
+# The cause of an error that DuckDB words as damage, such as a write-ahead log that it had no room to replay.
+_SYSTEM = re.compile(
+    "|".join(
+        [*(re.escape(os.strerror(number)) for number in _SYSTEM_ERRORS), "max_temp_directory_size", "out of memory"]
+    ),
+    re.IGNORECASE,
 )
 _REFUSED = re.compile(r"newer version of duckdb|encrypted|crypto", re.IGNORECASE)
 _WAL = re.compile(r"replaying wal|corrupt wal", re.IGNORECASE)
@@ -102,15 +111,23 @@ def opening_error(error: duckdb.Error, path: Path) -> Exception:
     if _REFUSED.search(text):
         message = f"{path} cannot be opened by this DuckDB ({str(error)[:300]}); set store.path to another file."
         return SchemaNewer(message)
+    if _of_system(error, text):
+        return FileTrouble(str(error))
     if isinstance(error, _CORRUPT_TYPES) or _CORRUPT.search(text):
         return FileDamaged(str(error), wal=bool(_WAL.search(text)))
     return FileTrouble(str(error))
+
+
+def _of_system(error: duckdb.Error, text: str) -> bool:
+    return isinstance(error, duckdb.OutOfMemoryException) or bool(_SYSTEM.search(text))
 
 
 def _damaged(error: duckdb.Error, names: Iterable[Path]) -> FileDamaged | None:
     """Whether an error during the work is about the content of the file."""
     text = bare(error, names)
     if not (type(error) is duckdb.Error or isinstance(error, _CONTENT_TYPES)) or not _CORRUPT.search(text):
+        return None
+    if _of_system(error, text):
         return None
     return FileDamaged(str(error), wal=bool(_WAL.search(text)))
 

@@ -583,6 +583,17 @@ def test_a_file_of_a_later_version_or_with_tables_of_its_own_is_refused_untouche
         (duckdb.IOException('Cannot open file "x": Permission denied'), FileTrouble),
         (duckdb.IOException('Could not write file "x": No space left on device'), FileTrouble),
         (duckdb.IOException("something never seen before"), FileTrouble),
+        *(
+            (kind(f'Failure while replaying WAL file "x.wal": {why}'), FileTrouble)
+            for kind, why in (
+                (duckdb.IOException, 'Could not write to "x": No space left on device'),
+                (duckdb.IOException, "Disk quota exceeded"),
+                (duckdb.IOException, 'Cannot open file "x.wal": Too many open files'),
+                (duckdb.InternalException, 'Could not read from file "x.wal": Input/output error'),
+                (duckdb.OutOfMemoryException, "failed to pin block of size 256.0 KiB"),
+                (duckdb.IOException, "please raise max_temp_directory_size"),
+            )
+        ),
         (duckdb.IOException('The file "x" exists, but it is not a valid DuckDB database file!'), FileDamaged),
         (duckdb.IOException('Could not read enough bytes from file "x": attempted'), FileDamaged),
         (duckdb.Error("Corrupt database file: computed checksum 1 does not match stored checksum 2"), FileDamaged),
