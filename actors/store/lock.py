@@ -103,7 +103,8 @@ class StoreLock:
         if self._fd < 0:
             return
         # The lock file itself stays: if it were removed, two services could each lock a file of that name.
-        os.ftruncate(self._fd, 0)
+        with suppress(OSError):  # a failing disk: the name of a process that has ended stays in it
+            os.ftruncate(self._fd, 0)
         for fd in (self._file_fd, self._fd):
             if fd >= 0:
                 os.close(fd)

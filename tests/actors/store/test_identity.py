@@ -1,5 +1,6 @@
 """File and tail belong together by a random id: a copy or a move is an error and never a silent missing range."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from actors.store import lock
 from actors.store.adjacent_tail import TailMissing, owner_of, usable_tail
 from actors.store.database import FileRefused
 from actors.store.identity import read_identity
-from actors.store.lock import StoreLock
+from actors.store.lock import StoreLock, StoreTaken
 from actors.store.store import Store
 from actors.store.views import create_views
 from ops.export.export import export
@@ -165,6 +166,21 @@ def test_every_name_of_a_file_is_one_service(tmp_path: Path) -> None:
         assert subprocess.run(command, capture_output=True, text=True, cwd=root).stdout.strip() == str(os.getpid())
         one.close()
     assert subprocess.run(command, capture_output=True, text=True, cwd=root).stdout.strip() == "free"
+
+
+def test_a_lock_is_released_although_its_file_cannot_be_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is stored by then: a clean stop is not to end with the error of a file that nobody needs."""
+
+    def fails(*_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "ftruncate", fails)
+    path = tmp_path / "t.duckdb"
+    for _ in range(2):
+        with StoreLock(path), pytest.raises(StoreTaken), StoreLock(path):
+            pass
 
 
 @pytest.mark.parametrize("kind", ["symlink", "hardlink", "fifo", "folder", "text"])
