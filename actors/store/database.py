@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import duckdb
-from msgspec import Struct
 
 from actors.model.errors import DatabaseLocked
 from actors.settings import StoreSettings
@@ -27,7 +26,7 @@ from actors.store.migration import STEPS, NoWayUp, migrate
 from actors.store.sql import numbered
 from actors.store.tables import BATCH, SCHEMA_VERSION, TABLES
 from actors.store.truncation import bytes_counted, bytes_needed
-from actors.store.views import SCHEMA, create_views, recorded_tail, schema_sql
+from actors.store.views import SCHEMA, create_views, schema_sql
 
 T = TypeVar("T")
 
@@ -92,13 +91,6 @@ def refuse_foreign(path: Path) -> None:
         raise FileRefused(
             f"{path} is {what}; it was left unchanged. Move it away, or set store.path to another file."
         )
-
-
-class Found(Struct, frozen=True):
-    """The state of a file before it was adopted: its schema's version, and the tail that its views reached."""
-
-    version: int
-    tail: Path | None
 
 
 def opening_error(error: duckdb.Error, path: Path) -> Exception:
@@ -262,18 +254,21 @@ class DuckFile:
         row = con.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = ?", [SCHEMA]).fetchone()
         return bool(row and row[0])
 
-    def adopt(self, con: duckdb.DuckDBPyConnection, store_id: str) -> Found:
-        """Makes the file ours: creates or upgrades the schema, sets our id, and connects the views to our tail."""
+    def adopt(self, con: duckdb.DuckDBPyConnection, store_id: str) -> int:
+        """Makes the file ours: creates or upgrades the schema, sets our id, and connects the views to our tail.
+
+        Returns the version of the schema that it had.
+        """
         if self.created == store_id != "":
-            return Found(SCHEMA_VERSION, self._tail)  # done by `_create`; the views alone take 40 ms
+            return SCHEMA_VERSION  # done by `_create`; the views alone take 40 ms
         try:
             with transaction(con):
                 self._check_storage(con)
                 if not self.exists_in(con):
                     for statement in schema_sql(SCHEMA_VERSION):
                         con.execute(statement)
-                found = Found(self._version(con), recorded_tail(con))
-                migrate(con, found.version, SCHEMA_VERSION, self._migrations)
+                found = self._version(con)
+                migrate(con, found, SCHEMA_VERSION, self._migrations)
                 con.execute(f"DELETE FROM {SCHEMA}.identity")
                 con.execute(f"INSERT INTO {SCHEMA}.identity VALUES (?)", [store_id])
                 create_views(con, self._tail)

@@ -26,12 +26,12 @@ from actors.settings import DEFAULT_LIMITS, StoreLimits, StoreSettings
 from actors.sink.lake.lake import Batches
 from actors.sink.sink import Filtered, Merged, Notice, Retained
 from actors.store.acknowledged import Acknowledged
-from actors.store.adjacent_tail import owner_of, tail_of
+from actors.store.adjacent_tail import Owner, owner_of, tail_of
 from actors.store.archive import ArchiveWrong
 from actors.store.batch_filter import filter_batch
 from actors.store.compaction import Compaction
 from actors.store.connecting import clear_spill, service_limits
-from actors.store.database import DuckFile, FileDamaged, FileRefused, FileTrouble, Found
+from actors.store.database import DuckFile, FileDamaged, FileRefused, FileTrouble
 from actors.store.disk_full import disk_trouble
 from actors.store.filesystem import Files
 from actors.store.foreign import ambiguous
@@ -113,7 +113,7 @@ class Store:
         # Of a lake, if there is one: retention deletes no row of a later batch. 0 while it is unknown.
         self.ship_mark: int | None = None
         self._adopted = False
-        self._came_alone = False
+        self._missing = ""  # the report of a tail that the file was found without
         self._through = 0
         self._asked = False  # whether the file's watermark has been read since the start, or the last failed merge
         self._started = datetime.now(UTC)
@@ -143,7 +143,6 @@ class Store:
         if self.path.exists():
             self._lock(self.path)
         clear_spill(self.path)
-        self._came_alone = self.path.exists() and not self.tail.exists()
         self.touched_ns = max((p.stat().st_mtime_ns for p in (self.path, self.tail) if p.exists()), default=0)
         self._tail.prepare()
         if not self._tail.recall():
@@ -181,11 +180,14 @@ class Store:
     def _look_at_locked(self, pid: int | None) -> None:
         """Reads what a locked file says to its readers, and reports it if its views do not reach our tail."""
         owner = self._duck.peek()
+        reached = self._tail.identity.settled or self._manifest.last is not None
         if owner is not None:
+            self._notice_missing(owner)
             if owner.store_id and not self._tail.identity.settled:  # `beside` finds it by this
                 self._tail.mark(replace(self._tail.identity, store_id=owner.store_id))
             self._learn(owner.merged_through)
-        if (owner is None and not self._came_alone) or (owner is not None and owner.tail == self.tail):
+            reached = owner.tail == self.tail
+        if reached:
             self.unreached = ""
         elif not self.unreached:
             self.notices.append(locked_at_start(self.path, pid, self._started))
@@ -346,6 +348,8 @@ class Store:
         self._retention.forget()
         owner, known = owner_of(con), self._tail.identity
         file_id = owner.store_id if owner else None
+        if owner is not None:
+            self._notice_missing(owner)
         wanted = known
         if known.settled and file_id not in (None, known.store_id):
             why = f"belongs to another DuckDB file than {self.path.name} and was not merged into it"
@@ -357,7 +361,9 @@ class Store:
         if wanted != known:
             self._tail.mark(wanted)
         self._duck.store_id = wanted.store_id
-        self._notice_found(self._duck.adopt(con, wanted.store_id))
+        found = self._duck.adopt(con, wanted.store_id)
+        if found != SCHEMA_VERSION:
+            self.notices.append(migrated(self.path, found, SCHEMA_VERSION))
         self._adopted, self.unreached = True, ""
 
     def _vouch(self, through: int) -> None:
@@ -376,13 +382,19 @@ class Store:
             self._manifest.append(state)
         return state
 
-    def _notice_found(self, found: Found) -> None:
-        """Reports a file of an older version, or one found without its tail."""
-        if found.version != SCHEMA_VERSION:
-            self.notices.append(migrated(self.path, found.version, SCHEMA_VERSION))
-        if found.tail is not None and self._came_alone:
-            self.notices.append(tail_missing(self.path, found.tail, self.tail))
-        self._came_alone = False
+    def _notice_missing(self, owner: Owner) -> None:
+        """Reports a file whose views reach into a tail, while ours is new and was not made for it.
+
+        From what is on the disk, as the first start that finds it so may end early; once, as a start repeats its
+        attempts. A file with the id of our tail has been adopted, but the end of that may have failed.
+        """
+        new = not self._tail.identity.settled and self._manifest.last is None
+        ours = (self._tail.identity.store_id, self._duck.created)
+        if new and owner.tail is not None and owner.store_id not in ours:
+            notice = tail_missing(self.path, owner.tail, self.tail)
+            if notice.reason != self._missing:
+                self.notices.append(notice)
+            self._missing = notice.reason
 
     def _learn(self, through: int) -> None:
         """Called when the file's watermark has been read."""
@@ -564,5 +576,5 @@ class Store:
             return
         rows = self._manifest.last.rows if self._manifest.last else {}
         self.notices.append(self._quarantine.set_file_aside(self.path, self._duck.wal, str(damaged), rows))
-        self._adopted = self._came_alone = False  # the new file is ours
+        self._adopted = False
         self._manifest.append(Entry(0, {}))

@@ -1,15 +1,22 @@
 """A recording can be moved and copied, and missing parts are reported; older DuckDBs open it too."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from actors.model.errors import DatabaseLocked
+from actors.store.database import DuckFile
+from actors.store.store import Store
 from actors.store.views import recorded_tail
 from tests.harness.amounts import variants
 from tests.harness.recording_samples import ask, ids, record, settings, store, tree, write
+from tests.harness.store_harness import FaultyFiles
 
 # Pythons with another DuckDB in them, parted by ":"; CI has none, a release is tried with 1.2, 1.3 and 1.4.
 OTHERS = [python for python in os.environ.get("TICKWARDEN_OTHER_DUCKDB", "").split(":") if python]
@@ -106,6 +113,61 @@ def test_a_file_that_comes_without_its_tail_is_recorded_into_and_the_loss_is_rep
     assert tree(tail) == segments or where == "here"
     with store(configured) as made:
         assert not made.notices
+
+
+@pytest.mark.parametrize(
+    "first", ["fails", "crashes", "never gets the file", "fails after it has adopted the file"]
+)
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_lost_tail_is_reported_once_and_only_if_it_is_lost_however_the_first_start_ends(
+    first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, stopped: bool
+) -> None:
+    configured = settings(tmp_path)
+    with store(configured) as made:
+        write(made, 2)
+        made.merge()
+        write(made)
+        if stopped:
+            made.finish(lambda: False)
+    shutil.rmtree(made.tail, ignore_errors=True)
+    layer = FaultyFiles()
+    again = Store(configured, layer)
+    match first:
+        case "fails":
+            layer.fail["rename"] = (1, errno.ENOSPC)
+            with pytest.raises(OSError, match="injected"):
+                again.start()
+        case "crashes":
+            layer.fail["rename"] = (1, errno.ENOSPC)
+            with pytest.raises(OSError, match="injected"):
+                again.start()
+            again = Store(configured)
+        case "never gets the file":
+            with duckdb.connect(configured.path):
+                again.start()
+                write(again)
+                assert [notice.event for notice in again.notices] == ["store_held_at_start"]
+                with pytest.raises(DatabaseLocked):
+                    again.finish(lambda: False)
+            again.close()
+            again = Store(configured)
+        case _:
+            adopt = DuckFile.adopt
+
+            def fails(duck: DuckFile, con: duckdb.DuckDBPyConnection, store_id: str) -> int:
+                adopt(duck, con, store_id)
+                raise duckdb.IOException("No space left on device")  # of the checkpoint
+
+            with monkeypatch.context() as patch:
+                patch.setattr(DuckFile, "adopt", fails)
+                again.start()
+    if "adopted" not in first:
+        again.start()
+    again.merge()
+    again.merge()
+    missing = [notice.event for notice in again.notices if notice.event != "store_file_unavailable"]
+    assert missing == ([] if stopped else ["store_tail_missing"])
+    again.close()
 
 
 def test_a_new_file_or_one_that_was_being_begun_misses_nothing(tmp_path: Path) -> None:
