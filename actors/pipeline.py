@@ -348,9 +348,8 @@ class Pipeline:
 
         What another process has stored meanwhile is a duplicate here, and shown to no watcher.
         """
-        self._lock.__enter__()
         newest = self.store.newest
-        await self._open_store()
+        await self._retake()
         known = alone = self.store.newest == newest  # otherwise the other process has stored before it ended
         while not known:
             with suppress(DatabaseLocked):
@@ -359,11 +358,30 @@ class Pipeline:
                 known = True
             if not known and not self.store.path.exists():  # set aside, and no new one could be made
                 await trio.sleep(LOCKED_RETRY_S)
-                await self._open_store()
+                await self._retake()
         if not alone:
             for watcher in self.buffer.watchers:
                 watcher.end()
         await self.go_on()
+
+    async def _retake(self) -> None:
+        """Locks and opens the store; tried again after an error of the disk or the system: nobody else records."""
+        said = ""
+        while True:
+            try:
+                self._lock.__enter__()
+                await self._open_store()
+            except StoreTaken:
+                raise
+            except self.store.transient as error:
+                if self.stopping:
+                    raise
+                if str(error) != said:
+                    said = str(error)
+                    self._report(EventRow(time.time_ns(), "store", "store_file_unavailable", said))
+            else:
+                return
+            await trio.sleep(LOCKED_RETRY_S)
 
     def delivered(self) -> dict[str, set[str]]:
         """The markets that connections deliver now, by exchange."""

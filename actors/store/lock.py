@@ -49,6 +49,8 @@ class StoreLock:
         self._fd = self._file_fd = -1
 
     def __enter__(self) -> "StoreLock":
+        if self._fd >= 0:  # what followed has failed, and is tried again
+            return self
         fd = self._open()
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

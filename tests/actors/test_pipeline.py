@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 import threading
 import time
@@ -592,6 +593,38 @@ async def test_an_addition_that_is_overtaken_by_a_stop_reports_that_and_nothing_
             with pytest.raises(RuntimeError, match="exchanges is stopping"):
                 await pipeline.add_exchange(settings)
             assert "third" not in pipeline.exchanges
+    check_audit(tmp_path)
+
+
+async def test_a_store_that_cannot_be_taken_back_for_a_moment_is_taken_back_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that was to take over has ended: if this one ended too, nothing would be recorded."""
+    steady, start, fails = Steady(), Store.start, 2
+
+    def failing(store: Store) -> None:
+        nonlocal fails
+        start(store)
+        if fails:
+            fails -= 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async with serving(steady.server):
+        pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], steady.server.url))
+        events: list[Event] = []
+        pipeline.listeners.append(events.append)
+        async with recording(pipeline):
+            account = pipeline.ledger.account("bybit")
+            await until(lambda: account.stored > 0)
+            async with pipeline.handing_over:
+                await pipeline.release()
+                monkeypatch.setattr(Store, "start", failing)
+                await pipeline.reclaim()
+            stored = account.stored
+            await until(lambda: account.stored > stored)
+    assert [event.reason for event in events if event.event == "store_file_unavailable"] == [
+        "[Errno 5] Input/output error"
+    ]
     check_audit(tmp_path)
 
 
