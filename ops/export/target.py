@@ -47,21 +47,22 @@ def workshop(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
     except OSError as error:
-        raise _unwritable(target, error) from error
+        raise unwritable(target, error.strerror or str(error)) from error
     _workshops.add(work)
     try:
         yield work
     except OSError as error:
         if error.filename is None or work not in Path(os.fsdecode(error.filename)).parents:
             raise  # of something else, such as the output
-        raise _unwritable(target, error) from error
+        raise unwritable(target, error.strerror or str(error)) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
         _workshops.discard(work)
 
 
-def _unwritable(target: Path, error: OSError) -> ExportError:
-    return ExportError(f"{target} cannot be written: {error.strerror or error}; name a path where you may write")
+def unwritable(target: Path, why: str) -> ExportError:
+    """The error of a target that the system does not let us write."""
+    return ExportError(f"{target} cannot be written: {why}; name a path where you may write")
 
 
 def delete_workshops() -> None:

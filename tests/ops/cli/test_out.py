@@ -71,6 +71,8 @@ def test_an_address_is_no_path_of_this_machine(line: str, folder: Path) -> None:
         "query 'FROM ticks' --out {}",
         "report --out {}",
         "init {} --exchange okx",
+        "export {}",
+        "export --format parquet {}",
     ],
 )
 def test_a_target_that_does_not_fit_is_named_too(line: str, folder: Path) -> None:
