@@ -146,14 +146,6 @@ class Acknowledged:
                 self._notes[at : at + len(within)] = [_joined(within)]
             self._write()
 
-    def shift(self, by: int) -> None:
-        """Adds `by` to the numbers of all batches."""
-        with self._lock:
-            for note in self._notes:
-                note.numbers = [number + by for number in note.numbers]
-                note.some = {table: [number + by for number in numbers] for table, numbers in note.some.items()}
-            self._write()
-
     @property
     def newest(self) -> int:
         """The newest batch with a note, 0 if there is none."""

@@ -192,20 +192,16 @@ class SegmentWriter:
             raise
         return made[0], made[1]
 
-    def join(self, table: Schema, sources: Sequence[Segment], shift: int = 0) -> Segment:
-        """Joins segments into one of the next level; the sources stay until no query can need them.
-
-        `shift` is added to the numbers of their batches.
-        """
+    def join(self, table: Schema, sources: Sequence[Segment]) -> Segment:
+        """Joins segments of one level into one of the next; the sources stay until no query can need them."""
         partial = self._tail.partial / f"{self._label}-{table.name}-join"
         names = [self._tail.path(table, source) for source in sources]
-        rows, crc = self._copy(numbered(table.names, names, shift), partial, _JOINED_FORMAT)
+        rows, crc = self._copy(numbered(table.names, names), partial, _JOINED_FORMAT)
         if rows != sum(source.rows for source in sources):
             self._files.remove(partial)
             raise RuntimeError(f"joining {len(sources)} segments of {table.name} returned {rows} rows: {sources}")
         self._files.crash_point("compaction.written")
-        level = max(source.level for source in sources) + 1
-        target = Segment(sources[0].first + shift, sources[-1].last + shift, level, rows, crc)
+        target = Segment(sources[0].first, sources[-1].last, sources[0].level + 1, rows, crc)
         self._files.rename(partial, self._tail.path(table, target))
         self._files.crash_point("compaction.renamed")
         self._files.sync_folder(self._tail.folder(table))

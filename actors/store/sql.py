@@ -30,8 +30,8 @@ def parquet(paths: Sequence[Path], *, filename: bool = False) -> str:
     return f"read_parquet([{listed}], {options})"
 
 
-def numbered(names: str, paths: Sequence[Path], shift: int = 0) -> str:
-    """SELECT of these columns of segments, and `batch`: the number of the batch that a row came with, plus `shift`.
+def numbered(names: str, paths: Sequence[Path]) -> str:
+    """SELECT of these columns of segments, and `batch`: the number of the batch that a row came with.
 
     The name of a segment of one batch says it, and joined segments have the column. Those joined by an older
     version lack it: their rows count as of the last batch, so that they have the same number in tail and file, and
@@ -40,6 +40,6 @@ def numbered(names: str, paths: Sequence[Path], shift: int = 0) -> str:
     last = "TRY_CAST(split_part(parse_filename(filename, true), '-', 3) AS BIGINT)"
     read = f"SELECT * FROM {parquet(paths, filename=True)}"
     return (
-        f"SELECT {names}, coalesce({BATCH}, {last}) + {shift:d} AS {BATCH}"
+        f"SELECT {names}, coalesce({BATCH}, {last}) AS {BATCH}"
         f" FROM ({read} UNION ALL BY NAME SELECT NULL::BIGINT AS {BATCH} WHERE false)"
     )

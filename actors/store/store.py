@@ -7,7 +7,6 @@ adds files, and from which `merge` and `compact` remove them.
 
 import os
 import re
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +48,7 @@ from actors.store.tail import JOURNAL_NAME, Tail, committed, plan
 from actors.store.views import SCHEMA
 
 T = TypeVar("T")
+AHEAD_US = 100 * 365 * 86_400 * 10**6  # no clock is ever so far ahead
 DAMAGES_MAX = 3  # that a start sets aside at once: the write-ahead log, segments, the file
 
 _TRANSIENT = (
@@ -118,9 +118,7 @@ class Store:
         self._asked = False  # whether the file's watermark has been read since the start, or the last failed merge
         self._started = datetime.now(UTC)
         self.unreached = ""  # why other programs do not see the newest rows, if they do not
-        self._next = self._first = 1  # the next number, and the first since the start
-        self._shift = 0  # to be added to the numbers given since the start
-        self._numbering = threading.Lock()
+        self._next = 1
         self.newest = 0  # the newest batch in file and tail, by whichever process
         self.released = True  # another process may have the store, until `start`
         self.notices: deque[Notice] = deque(maxlen=1000)
@@ -159,9 +157,10 @@ class Store:
         self.released = False
         self._recover_file()
         self.newest = max(self.newest, self._through)
-        # Numbers follow the clock, so that they rise even if file and tail were both lost.
-        self._next = self._first = max(self.newest, time.time_ns() // 1000) + 1
-        self._shift = 0
+        # Numbers follow the clock, so that they rise even if file and tail were both lost. A watermark that another
+        # process hides may be ahead of it, as an earlier clock may have been.
+        hidden = self.path.exists() and not self._asked and self._manifest.last is None
+        self._next = max(self.newest, time.time_ns() // 1000 + (AHEAD_US if hidden else 0)) + 1
         self.notices.extend(self._quarantine.find(self._tail.live(self._through), VERIFY_BYTES_MAX))
         self.measure()
 
@@ -195,8 +194,9 @@ class Store:
 
     def next_number(self) -> int:
         """A number for the next batch, above all before it."""
-        self._next += 1
-        return self._next - 1
+        number = max(self._next, self._through + 1)
+        self._next = number + 1
+        return number
 
     def has_tail_ticks(self) -> bool:
         """Whether ticks are not in the file yet, as the folder of the tail is now."""
@@ -255,12 +255,10 @@ class Store:
     def write(self, batch: Batch) -> None:
         """Makes the batch durable; raises OSError or duckdb.Error, and may then be called with it again."""
         assert not self.released, "another process records into this store"
-        with self._numbering:
-            batch = replace(batch, number=batch.number + self._shift)
-            size = self._segments.write_batch(batch)
-            self.newest = batch.number
-            assert self._segments.written is not None
-            self._acknowledged.add(self._segments.written)
+        size = self._segments.write_batch(batch)
+        self.newest = batch.number
+        assert self._segments.written is not None
+        self._acknowledged.add(self._segments.written)
         self.segment_count += 1
         self.segment_bytes += size
 
@@ -317,8 +315,6 @@ class Store:
         if not self._adopted or not self._duck.exists_in(con):
             self._adopt(con)
         state = self._check(con)
-        if not self._tail.identity.settled:  # now that no batch is left below the watermark
-            self._tail.mark(replace(self._tail.identity, settled=True))
         # Nobody else can have the file open now, so no query can be about to read the deleted segments.
         # The rows of the last merge have been closed, reopened and counted since.
         if self._tail.identity.through > state.through or self._tail.holds_merged(state.through):
@@ -364,6 +360,8 @@ class Store:
         found = self._duck.adopt(con, wanted.store_id)
         if found != SCHEMA_VERSION:
             self.notices.append(migrated(self.path, found, SCHEMA_VERSION))
+        if not wanted.settled:
+            self._tail.mark(replace(wanted, settled=True))
         self._adopted, self.unreached = True, ""
 
     def _vouch(self, through: int) -> None:
@@ -400,53 +398,16 @@ class Store:
         """Called when the file's watermark has been read."""
         if not self._asked:
             last = self._manifest.last
-            unmerged = last is None and not self._tail.identity.settled  # the whole tail
             listed = self._tail.live(last.through if last else 0)
-            if not unmerged and through > max(committed(listed), last.through if last else 0):
+            if through > max(committed(listed), last.through if last else 0):
                 why = f"belongs to another DuckDB file than {self.path.name} and was not merged into it"
                 # above the watermark there can only be what a failed write has left of its batch
                 older = {name: [s for s in segments if s.first <= through] for name, segments in listed.items()}
                 self.notices.extend(self._quarantine.set_all_aside(older, why))
-            self._renumber(through, unmerged=unmerged)
             self._asked, self._through = True, through
             self._miss_vanished()
         self._through = through
         self._acknowledged.settle(through)
-
-    def _renumber(self, through: int, *, unmerged: bool) -> None:
-        """Raises above the watermark what was numbered while it was unknown: the batches of this run yet to come,
-        and with `unmerged` those of the tail. Below it they would count as merged, and be deleted.
-
-        The watermark may be ahead of the clock, as the clock of an earlier run may have been. Segments are joined
-        under their new numbers, which replaces all segments of a table at once, also for readers and after a crash;
-        ticks first, as without them a batch is uncommitted.
-        """
-        with self._numbering:
-            listed = self._tail.live(0) if unmerged else {TICKS.name: []}
-            ticks, until = listed[TICKS.name], committed(listed)
-            if ticks and ticks[0].first > through:  # an attempt has failed after the ticks, and others were written
-                until = ticks[0].last
-            low = {name: [s for s in found if s.last <= until] for name, found in listed.items()}
-            low = {name: found for name, found in low.items() if found and found[0].first <= through}
-            coming = max(self._first, self.newest + 1)
-            shift = through + 1 - min([coming, *(segments[0].first for segments in low.values())])
-            if shift <= 0:
-                return
-            try:
-                for table in sorted(TABLES, key=lambda table: table is not TICKS):
-                    if table.name in low:
-                        self._upkeep.join(table, low[table.name], shift)
-                        if table is TICKS:  # what a failed write left is written again, under a new number
-                            self._tail.forget_uncommitted(until)
-            finally:  # a failing disk may stop it halfway: numbers to come stay above those of the ticks
-                if TICKS.name not in low:
-                    raised = coming <= through
-                elif raised := committed(self._tail.listed()) == committed(low) + shift:
-                    self._acknowledged.shift(shift)
-                    self.newest += shift
-                if raised:
-                    self._first += shift
-                    self._shift += shift
 
     def _miss_vanished(self) -> None:
         """Reports acknowledged batches that are neither merged nor in a sound segment."""
@@ -532,7 +493,7 @@ class Store:
 
         Does nothing while the watermark is in doubt: a compaction across it would be half merged.
         """
-        if not self._asked and (self._manifest.unsure or self._shift):
+        if self._manifest.unsure and not self._asked:
             return 0
         self._verify_segments()
         joined = self._compaction.compact(self._tail.live(self._through))
