@@ -50,7 +50,7 @@ class Live:
         timeout_s: float,
     ) -> None:
         self.position = after if isinstance(after, Position) else None
-        self._after = after if isinstance(after, int) else None
+        self._after = after if isinstance(after, int) else None  # or when the stream began
         self._socket, self._file, self._wanted = socket, file, wanted
         self._hold_s, self._timeout_s = hold_s, timeout_s
         self._control = ControlClient(socket)
@@ -100,7 +100,7 @@ class Live:
     async def _missed(self, after: Position | int) -> AsyncGenerator[Delivered, None]:
         """What the file holds beyond the position."""
         with await self._recorded_until(time.time_ns() // 1000) as held:
-            portions = missed(held.src, after, self._wanted)
+            portions = missed(held.src, after, self._wanted, self._after or 0)
             while (portion := await _in_thread(next, portions, None)) is not None:
                 for delivered in portion:
                     yield delivered
@@ -109,9 +109,9 @@ class Live:
         """What arrived before the subscription, then what it shows; ends when ticks are left out there."""
         ahead, lossless = list[Tick](), True
         counted, numbers = Counter[Tick](), _Numbers()
-        newest_us = since_us = 0
+        newest_us = 0
         if self._behind is None:
-            since_us = time.time_ns() // 1000  # of what was read before this, others may have been shown already
+            self._after = time.time_ns() // 1000  # of what was read before this, others may have been shown already
         else:
             known, ahead, lossless = await self._caught_up(tap, self._behind)
             for delivered in known:
@@ -128,7 +128,7 @@ class Live:
                     continue
                 if tick.received_us > newest_us + LATE_US:
                     counted.clear()
-                if tick.received_us >= since_us and self._wanted.matches(tick.exchange, tick.symbol):
+                if tick.received_us >= (self._after or 0) and self._wanted.matches(tick.exchange, tick.symbol):
                     late = order.add(numbers.next(tick))
                     if late is not None:
                         yield late
@@ -174,7 +174,8 @@ class Live:
             tasks.start_soon(read_ahead)
             try:
                 with await self._recorded_until(began_us) as held:
-                    known = await _in_thread(list, chain.from_iterable(missed(held.src, after, self._wanted)))
+                    portions = missed(held.src, after, self._wanted, self._after or 0)
+                    known = await _in_thread(list, chain.from_iterable(portions))
             except (NoService, ProblemReply, QueryError, DatabaseLocked, OSError) as error:
                 failure = error  # raised as it is, and not in a group
             tasks.cancel_scope.cancel()

@@ -9,11 +9,11 @@ arrival, and finds both marks again.
 import msgspec
 
 from ops.client.tick import Tick
-from ops.client.windows import instant_sql
+from ops.client.windows import fetched, instant_sql
 from ops.export.query import QueryError
 from ops.export.source import Source
 
-LATE_US = 600_000_000  # no tick arrives later than this after its receipt
+LATE_US = 600_000_000  # no tick arrives later than this after its receipt, unless the clock is set back meanwhile
 LAST = -1  # of the ticks that are alike in every column
 _SAME = "exchange, symbol, timestamp, received_at, price, volume, side, trade_id, source"
 NTH = f"row_number() OVER (PARTITION BY {_SAME} ORDER BY part, place) - 1"
@@ -49,7 +49,8 @@ class Position(msgspec.Struct, frozen=True):
 
 def places_of(src: Source, tick: Tick) -> list[Place]:
     """Where the file has ticks like this one, in the order of arrival."""
-    rows = src.con.execute(
+    rows = fetched(
+        src.con,
         f"SELECT part, place FROM {src.arrivals} WHERE received_at = {instant_sql(tick.received_us)}"
         " AND exchange = $1 AND symbol = $2 AND source = $3 AND side IS NOT DISTINCT FROM $4::VARCHAR"
         " AND trade_id IS NOT DISTINCT FROM $5::VARCHAR AND epoch_us(timestamp) IS NOT DISTINCT FROM $6::BIGINT"
@@ -58,7 +59,7 @@ def places_of(src: Source, tick: Tick) -> list[Place]:
             *(tick.exchange, tick.symbol, tick.source, tick.side, tick.trade_id, tick.timestamp_us),
             *(f"{tick.price:f}", f"{tick.volume:f}"),
         ],
-    ).fetchall()
+    )
     return [(int(part), int(place)) for part, place in rows]
 
 
@@ -75,8 +76,8 @@ def place_of(src: Source, mark: Mark) -> Place:
 
 
 def arrived_after(place: Place) -> str:
-    """The condition in SQL for the rows that arrived after a place."""
-    return f"(part, place) > ({place[0]}, {place[1]})"
+    """The condition in SQL for the rows that arrived after a place: so written, DuckDB skips those before it."""
+    return f"(part > {place[0]} OR (part = {place[0]} AND place > {place[1]}))"
 
 
 def received_after(us: int, place: Place) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import duckdb
 from arro3.core import RecordBatch
 
 from ops.client.position import (
@@ -12,17 +11,15 @@ from ops.client.position import (
     Mark,
     Place,
     Position,
+    PositionLost,
     arrived_after,
     place_of,
     places_of,
     received_after,
 )
 from ops.client.tick import TickFilter
-from ops.client.windows import VALUES, instant_sql, read, ticks_of, windows
-from ops.export.query import QueryError
+from ops.client.windows import VALUES, fetched, instant_sql, read, ticks_of, windows
 from ops.export.source import Source
-
-BEFORE_ALL: Place = (-1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +30,29 @@ class Delivered:
     position: Position
 
 
-def missed(src: Source, after: Position | int, wanted: TickFilter) -> Iterator[list[Delivered]]:
+def missed(src: Source, after: Position | int, wanted: TickFilter, from_us: int = 0) -> Iterator[list[Delivered]]:
     """The stored ticks that a reader has not seen: the late ones, then the others in the order of receipt.
 
-    `after` may be a time in microseconds UTC: whatever was received then or later. Raises QueryError.
+    `after` may be a time in microseconds UTC: whatever was received then or later. Late ones that were received
+    before `from_us` are left out. Raises QueryError, and PositionLost if the position does not show all of them.
     """
     seen = after.seen if isinstance(after, Position) else None
     since_us = after if isinstance(after, int) else after.seen.tick.received_us
-    end, only = _last(src, since_us), "true"
+    only = "true"
+    end: Mark | None
     if isinstance(after, Position):
-        only = received_after(since_us, place_of(src, after.seen))
-        if after.arrived is not None:
+        place = place_of(src, after.seen)
+        only = received_after(since_us, place)
+        if after.arrived is None:
+            _check_clock(src, after.seen, place)
+        else:
             place = place_of(src, after.arrived)
-            for mark in _late(src, wanted, since_us, f"{arrived_after(place)} AND NOT {only}"):
-                yield [Delivered(mark, Position(after.seen, mark))]
+        end = _last(src, arrived_after(place)) or after.arrived or after.seen
+        if after.arrived is not None:
+            for marks in _late(src, wanted, from_us, f"{arrived_after(place)} AND NOT {only}"):
+                yield [Delivered(mark, Position(after.seen, mark)) for mark in marks]
+    else:
+        end = _last(src, f"received_at >= {instant_sql(since_us - LATE_US)}")
     for window in windows(src, wanted.sql, since_us, None):
         for batch in _numbered(src, window.source, "received_at, part, place", only):
             marks = _marks(batch)
@@ -57,10 +63,24 @@ def missed(src: Source, after: Position | int, wanted: TickFilter) -> Iterator[l
         yield [Delivered(None, Position(seen, end))]
 
 
-def _late(src: Source, wanted: TickFilter, since_us: int, only: str) -> list[Mark]:
-    """In the order of arrival."""
-    rows = f"(SELECT * FROM {src.arrivals} WHERE received_at >= {instant_sql(since_us - LATE_US)} AND {wanted.sql})"
-    return [mark for batch in _numbered(src, rows, "part, place", only) for mark in _marks(batch)]
+def _late(src: Source, wanted: TickFilter, from_us: int, only: str) -> Iterator[list[Mark]]:
+    """In the order of arrival. After the clock was set back, these were received long before the others."""
+    where = f"{wanted.sql} AND received_at >= {instant_sql(from_us)}"
+    first = f"SELECT epoch_us(min(received_at)) FROM {src.arrivals} WHERE {where} AND {only}"
+    ((first_us,),) = fetched(src.con, first)
+    if first_us is not None:
+        rows = f"(SELECT * FROM {src.arrivals} WHERE {where} AND received_at >= {instant_sql(first_us)})"
+        yield from map(_marks, _numbered(src, rows, "part, place", only))
+
+
+def _check_clock(src: Source, seen: Mark, place: Place) -> None:
+    """Raises PositionLost if it cannot be known which of the ticks that were received earlier have been seen."""
+    set_back = f"{arrived_after(place)} AND received_at < {instant_sql(seen.tick.received_us - LATE_US)}"
+    if fetched(src.con, f"SELECT 1 FROM {src.arrivals} WHERE {set_back} LIMIT 1"):
+        raise PositionLost(
+            f"the clock was set back after {seen.tick.received_at.isoformat()}: what was recorded since was"
+            " received before; pass a time, or the position of a stream, to go on from there"
+        )
 
 
 def _numbered(src: Source, rows: str, order: str, only: str = "true") -> Iterator[RecordBatch]:
@@ -73,10 +93,9 @@ def _marks(batch: RecordBatch) -> list[Mark]:
     return list(map(Mark, ticks_of(batch), batch.columns[-1].to_pylist()))
 
 
-def _last(src: Source, since_us: int) -> Mark | None:
-    """The tick that arrived last, of those received since then, some time before included."""
-    rows = f"(SELECT * FROM {src.arrivals} WHERE received_at >= {instant_sql(since_us - LATE_US)})"
-    newest = f"(SELECT * FROM {rows} ORDER BY part DESC, place DESC LIMIT 1)"
+def _last(src: Source, where: str) -> Mark | None:
+    """The tick that arrived last, of those for which it is so."""
+    newest = f"(SELECT * FROM {src.arrivals} WHERE {where} ORDER BY part DESC, place DESC LIMIT 1)"
     ticks = [tick for batch in read(src.con, f"SELECT {VALUES} FROM {newest}") for tick in ticks_of(batch)]
     return Mark(ticks[0], len(places_of(src, ticks[0])) - 1) if ticks else None
 
@@ -85,8 +104,5 @@ def sealed_us(src: Source) -> int:
     """When the newest batch in the file was sealed: whatever the service had taken by then is in it, or before."""
     if "audit" not in src.tables:
         return 0
-    try:
-        ((at,),) = src.con.execute(f'SELECT epoch_us(max("at")) FROM {src.tables["audit"]}').fetchall()
-    except duckdb.Error as error:
-        raise QueryError(str(error)) from error
+    ((at,),) = fetched(src.con, f'SELECT epoch_us(max("at")) FROM {src.tables["audit"]}')
     return int(at or 0)

@@ -5,7 +5,7 @@ small one.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -53,6 +53,14 @@ def read(con: duckdb.DuckDBPyConnection, sql: str) -> Iterator[RecordBatch]:
     """What a query returns, as it is read; raises QueryError."""
     try:
         yield from RecordBatchReader.from_arrow(con.sql(sql))
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+
+
+def fetched(con: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+    """The few rows that a query returns; raises QueryError."""
+    try:
+        return con.execute(sql, parameters).fetchall()
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
 

@@ -155,13 +155,14 @@ async def test_a_late_tick_comes_once_wherever_the_reader_stops(stopped_after: i
         first, *ticks, end = (tick(at_us=now_us + at, trade_id=name) for at, name in order)
         served.take([first])
         served.flush()
-        stream, found = live(served.socket, after=first.received_us, hold_s=0.0), list[Tick]()
-        async with aclosing(aiter(stream)) as coming:
-            async for one in coming:
-                found.append(one)
-                if len(found) == min(stopped_after, 6):
-                    break
-                served.take([ticks[len(found) - 1]])  # the next one is shown by the tap
+        stream, found = live(served.socket, after=first.received_us - LATEST_US, hold_s=0.0), list[Tick]()
+        with trio.fail_after(PATIENCE_S):
+            async with aclosing(aiter(stream)) as coming:
+                async for one in coming:
+                    found.append(one)
+                    if len(found) == min(stopped_after, 6):
+                        break
+                    served.take([ticks[len(found) - 1]])  # the next one is shown by the tap
         for other in ticks[len(found) - 1 :]:
             served.take([other])
         assert found == [first, *ticks][:stopped_after] and stream.position is not None
@@ -215,6 +216,45 @@ async def test_a_stream_begins_with_what_is_received_after_it_subscribed(tmp_pat
         late = {**how(0), "late_us": 1_000_000}
         nursery.start_soon(arriving, served, [late, {**how(1), "before_s": 0.05}])
         assert await read(live(served.socket), 3) == served.taken[3:]
+
+
+async def test_what_the_tap_leaves_out_before_the_first_tick_comes_from_the_file(tmp_path: Path) -> None:
+    async with world(tmp_path, lines_max=1) as served, trio.open_nursery() as nursery:
+        nursery.start_soon(arriving, served, [{**how(0), "rows": 5}, {**how(0), "before_s": 0.3}])
+        assert await read(live(served.socket, hold_s=0.2), 8) == served.taken
+
+
+@pytest.mark.parametrize("old", [True, False])
+async def test_nothing_that_was_received_before_the_wanted_time_comes_even_if_it_arrives_later(
+    old: bool, tmp_path: Path
+) -> None:
+    """From the tap as from the file, also where a stream goes on after a part was left out."""
+    async with world(tmp_path, lines_max=8) as served, trio.open_nursery() as nursery:
+        late = {**how(1), "late_us": 1_000_000, "before_s": 0.1}
+        since_us = chunk()[0].received_us - 100_000 * old
+        nursery.start_soon(arriving, served, [how(0), late, how(2), {**late, "rows": 9}, how(0)])
+        found = await read(live(served.socket, after=since_us, hold_s=0.0), 9)
+        assert found == [one for one in served.taken if one.received_us >= since_us]
+
+
+async def test_a_stream_goes_on_where_it_was_when_the_clock_had_been_ahead(tmp_path: Path) -> None:
+    """It was an hour ahead and is right again: what was recorded since was received before the position."""
+    async with world(tmp_path) as served, trio.open_nursery() as nursery:
+        served.take(chunk(rows=4, late_us=-3_600_000_000))
+        served.flush()
+        stream = live(served.socket, after=served.taken[0].received_us, hold_s=0.0)
+        found = await read(stream, 4)
+        for most in (6, 3):  # the second time the position itself has ticks from before and after
+            served.take(chunk(1))
+            served.flush()
+            if most == 6:
+                nursery.start_soon(arriving, served, [how(2)])
+            assert stream.position is not None
+            stream = live(served.socket, after=Position.decoded(stream.position.encoded()), hold_s=0.0)
+            found += await read(stream, most)
+        assert Counter(found) == Counter(served.taken)
+        with pytest.raises(PositionLost, match="clock"):
+            await read(live(served.socket, after=found[0]), 1)
 
 
 async def test_a_service_that_is_not_there_or_ends_is_reported(tmp_path: Path) -> None:
