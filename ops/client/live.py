@@ -185,19 +185,23 @@ class Live:
 
     async def _recorded_until(self, now_us: int) -> "_Held":
         """The file, open, once it holds what the service had taken by now; the caller closes it."""
-        with anyio.move_on_after(self._timeout_s):
+        began, patience_s = anyio.current_time(), self._timeout_s
+        with anyio.move_on_after(patience_s) as patience:
             while True:
                 status: Any = await _in_thread(self._control.get, "/v1/status")
-                idle = not any(exchange["in_flight"] for exchange in status["exchanges"].values())
-                flushed = status["store"]["last_flush_at"]
+                store = status["store"]
+                patience_s = self._timeout_s + store.get("flush_interval_s", 0.0)  # not of an older service
+                patience.deadline = began + patience_s
+                of_each = sum(one["in_flight"] for one in status["exchanges"].values())
+                idle, flushed = not store.get("in_flight", of_each), store["last_flush_at"]
                 if idle or (flushed is not None and (instant_us(flushed) or 0) >= now_us):
-                    file = self._file or Path(status["store"]["path"])
+                    file = self._file or Path(store["path"])
                     held = await _in_thread(_Held, file, self._timeout_s)
                     if idle or held.sealed_us >= now_us:
                         return held
                     held.close()
                 await anyio.sleep(SETTLE_S)
-        raise QueryError(f"what the service has received is not durable after {self._timeout_s:g} s; see its log")
+        raise QueryError(f"what the service has received is not durable after {patience_s:g} s; see its log")
 
 
 class _Held(ExitStack):

@@ -101,8 +101,12 @@ def _last(src: Source, where: str) -> Mark | None:
 
 
 def sealed_us(src: Source) -> int:
-    """When the newest batch in the file was sealed: whatever the service had taken by then is in it, or before."""
-    if "audit" not in src.tables:
+    """When the newest batch in the file was sealed: whatever the service had taken by then is in it, or before.
+
+    The newest is the one that arrived last: others may have later times, from when the clock was ahead.
+    """
+    if not src.audits:
         return 0
-    ((at,),) = fetched(src.con, f'SELECT epoch_us(max("at")) FROM {src.tables["audit"]}')
-    return int(at or 0)
+    newest = f'SELECT epoch_us("at") FROM {src.audits} ORDER BY part DESC, place DESC LIMIT 1'
+    found = fetched(src.con, newest)
+    return int(found[0][0]) if found else 0

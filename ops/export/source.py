@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 
+from actors.model.records import AUDIT
 from actors.model.schema import MERGED_SCHEMA
 from actors.model.ticks import TICKS
 from actors.store.adjacent_tail import TailMissing, lacking_columns, null_columns, owner_of, usable_tail
@@ -34,12 +35,14 @@ _SEEN = f"COLUMNS(lambda c: c <> '{BATCH}')"
 class Source:
     """`tables` holds for each table the text after FROM; `con` has the file attached as `src`.
 
-    `arrivals` is the ticks' with two more columns: (part, place) rises in the order in which they arrived.
+    `arrivals` is the ticks' with two more columns: (part, place) rises in the order in which they arrived. So has
+    `audits` the rows of `audit`; a file of an older version has none.
     """
 
     con: duckdb.DuckDBPyConnection
     tables: dict[str, str] = field(default_factory=dict)
     arrivals: str = ""
+    audits: str = ""
 
 
 @contextmanager
@@ -57,7 +60,8 @@ def opened(path: Path, limits: Limits, *, timeout_s: float) -> Iterator[Source]:
             raise no_recording(path)
         pinned = _pinned(con, path.absolute(), stack)
         tables = {name: _rows(name, pinned[name]) if name in pinned else f'src.main."{name}"' for name in names}
-        yield Source(con, tables, _arrivals(con, pinned.get(TICKS.name, [])))
+        audits = _arrivals(con, AUDIT.name, pinned.get(AUDIT.name, [])) if AUDIT.name in names else ""
+        yield Source(con, tables, _arrivals(con, TICKS.name, pinned.get(TICKS.name, [])), audits)
 
 
 @contextmanager
@@ -153,11 +157,11 @@ def _rows(table: str, paths: list[str]) -> str:
     return f"({merged} UNION ALL BY NAME SELECT {_SEEN} FROM read_parquet({listed}, {options}))"
 
 
-def _arrivals(con: duckdb.DuckDBPyConnection, paths: list[str]) -> str:
+def _arrivals(con: duckdb.DuckDBPyConnection, table: str, paths: list[str]) -> str:
     """Merged rows and the tail's with their places. A standalone copy has a table instead of a view."""
     copied = "SELECT 1 FROM duckdb_tables() WHERE database_name = 'src' AND schema_name = 'main' AND table_name = ?"
-    schema = "main" if con.execute(copied, [TICKS.name]).fetchall() else MERGED_SCHEMA
-    merged = f"SELECT 0 AS part, rowid AS place, {_SEEN} FROM src.{schema}.{TICKS.name}"
+    schema = "main" if con.execute(copied, [table]).fetchall() else MERGED_SCHEMA
+    merged = f"SELECT 0 AS part, rowid AS place, {_SEEN} FROM src.{schema}.{table}"
     if not paths:
         return f"({merged})"
     listed = _listed(paths)

@@ -77,6 +77,8 @@ def status(pipeline: Pipeline) -> dict[str, object]:
             "path": str(pipeline.store.path),
             "last_flush_at": instant(pipeline.writer.last_flush_ns),
             "last_merge_at": instant(pipeline.merger.last_merge_ns),
+            "flush_interval_s": pipeline.settings.store.flush_interval_s,
+            "in_flight": sum(pipeline.ledger.unstored().values()),  # also of exchanges that have been removed
             "segments": pipeline.store.segment_count,
             "segment_bytes": pipeline.store.segment_bytes,
             "held": pipeline.merger.held,

@@ -411,6 +411,22 @@ async def test_an_exchange_that_is_replaced_knows_what_was_not_stored_yet(tmp_pa
     check_audit(tmp_path)
 
 
+async def test_the_status_counts_what_a_removed_exchange_has_left_unstored(tmp_path: Path) -> None:
+    """Readers wait for it before they read the file."""
+    steady = Steady()
+    async with serving(steady.server):
+        tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)
+        pipeline = pipeline_of(
+            tmp_path, tables, head=HASTE.replace("flush_interval_s = 0.05", "flush_interval_s = 60")
+        )
+        async with recording(pipeline):
+            await until(lambda: pipeline.ledger.account("bybit").received >= 100)
+            await pipeline.remove_exchange("bybit")
+            found: Any = report.status(pipeline)
+            assert not found["exchanges"] and found["store"]["flush_interval_s"] == 60
+            assert found["store"]["in_flight"] == pipeline.ledger.account("bybit").in_flight > 0
+
+
 async def test_another_exchange_is_added_while_the_disk_is_full(tmp_path: Path) -> None:
     class Full(Store):
         full = False

@@ -37,6 +37,7 @@ class World(QuietApp):
         self.taken: list[Tick] = []
         self.watchers: set[TapWatcher] = set()
         self.left_out = 0
+        self.flush_interval_s: float | None = 0.0  # None: an older service, which does not report it
         self._pending: list[Block] = []
         self._flushed_ns: int | None = None
 
@@ -48,22 +49,26 @@ class World(QuietApp):
             watcher.show([made])
         self._pending.append(made)
 
-    def flush(self) -> None:  # type: ignore[override]  # a command of the service, which nobody gives here
-        """What has arrived becomes durable."""
+    def flush(self, sealed_ns: int = 0) -> None:  # type: ignore[override]  # a command that nobody gives here
+        """What has arrived becomes durable, sealed now or, if the clock is wrong, at that time."""
         blocks, self._pending = tuple(self._pending), []
         self.store.write(
             Batch(
                 self.store.next_number(),
                 blocks,
-                audit=(AuditRow(time.time_ns(), "binance", 0, 0, 0, 0, 0, 0, "run"),),
+                audit=(AuditRow(sealed_ns or time.time_ns(), "binance", 0, 0, 0, 0, 0, 0, "run"),),
             )
         )
         self._flushed_ns = time.time_ns()
 
     def status(self) -> Mapping[str, object]:
+        waiting = sum(map(len, self._pending))
+        store = {"path": str(self.path), "last_flush_at": instant(self._flushed_ns)}
+        if self.flush_interval_s is None:
+            return {"store": store, "exchanges": {"binance": {"in_flight": waiting}}}
         return {
-            "store": {"path": str(self.path), "last_flush_at": instant(self._flushed_ns)},
-            "exchanges": {"binance": {"in_flight": sum(map(len, self._pending))}},
+            "store": {**store, "flush_interval_s": self.flush_interval_s, "in_flight": waiting},
+            "exchanges": {},  # of which ticks came may be recorded no longer
         }
 
     @asynccontextmanager

@@ -14,7 +14,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.client import NoService, Position, PositionLost, ProblemReply, Tick, live, replay
+from ops.client import NoService, Position, PositionLost, ProblemReply, QueryError, Tick, live, replay
 from ops.client.live import Live
 from tests.harness.amounts import amount, variants
 from tests.harness.cli_process import sandbox
@@ -237,6 +237,25 @@ async def test_nothing_that_was_received_before_the_wanted_time_comes_even_if_it
         assert found == [one for one in served.taken if one.received_us >= since_us]
 
 
+async def test_what_is_read_from_the_file_is_durable_whatever_the_clock_was_before(tmp_path: Path) -> None:
+    """One batch was sealed when the clock was a day ahead; now the newest is old, and ticks wait to be stored."""
+    async with world(tmp_path) as served, trio.open_nursery() as nursery:
+        served.take(chunk())
+        served.flush(time.time_ns() + 86_400_000_000_000)
+        served.take(chunk(1))
+        served.flush(time.time_ns() - 1)
+        began_us, waiting = served.taken[0].received_us, chunk(2)
+        served.take(waiting)
+
+        async def store_later() -> None:
+            served._flushed_ns = time.time_ns() + 1_000_000_000  # the service has stored, the file is older
+            await trio.sleep(0.3)
+            served.flush(time.time_ns() + 1_000_000_000)
+
+        nursery.start_soon(store_later)
+        assert await read(live(served.socket, after=began_us), 9) == served.taken
+
+
 async def test_a_stream_goes_on_where_it_was_when_the_clock_had_been_ahead(tmp_path: Path) -> None:
     """It was an hour ahead and is right again: what was recorded since was received before the position."""
     async with world(tmp_path) as served, trio.open_nursery() as nursery:
@@ -255,6 +274,27 @@ async def test_a_stream_goes_on_where_it_was_when_the_clock_had_been_ahead(tmp_p
         assert Counter(found) == Counter(served.taken)
         with pytest.raises(PositionLost, match="clock"):
             await read(live(served.socket, after=found[0]), 1)
+
+
+@pytest.mark.parametrize(("interval_s", "comes"), [(30.0, True), (0.0, False), (None, False)])
+async def test_it_waits_as_long_as_the_service_takes_to_store(
+    interval_s: float | None, comes: bool, tmp_path: Path
+) -> None:
+    async with world(tmp_path) as served, trio.open_nursery() as nursery:
+        served.flush_interval_s = interval_s
+        served.take(chunk())
+
+        async def store_later() -> None:
+            await trio.sleep(0.5)
+            served.flush()
+
+        nursery.start_soon(store_later)
+        stream = live(served.socket, after=served.taken[0].received_us, timeout_s=0.1)
+        if comes:
+            assert await read(stream, 3) == served.taken
+        else:
+            with pytest.raises(QueryError, match="not durable"):
+                await read(stream, 3)
 
 
 async def test_a_service_that_is_not_there_or_ends_is_reported(tmp_path: Path) -> None:
