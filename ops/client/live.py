@@ -25,7 +25,7 @@ from ops.export.query import QueryError
 
 HOLD_S = 0.02  # how long a tick waits for others that were received before it
 IDLE_S = 5.0  # after so long without a tick it is checked whether the service answers
-RECENT_S = 10.0  # what was missed for so long is read from the file at once
+RECENT_US = 10_000_000  # what was missed for so long is read from the file at once
 RETRY_S = 0.1  # before a connection that has broken is made again
 SETTLE_S = 0.05  # how often it is checked whether what the service had read is durable
 AHEAD_MAX = 200_000  # ticks of the tap kept while the file is read; further ones are read from the file too
@@ -60,7 +60,9 @@ class Live:
             async with subscribed(self._socket, exchange):
                 pass  # raises for a name that the service does not know; below it gets no name if there are several
         while True:
-            if self._behind is not None and self._far_behind():
+            behind_us = self._behind_us()
+            while time.time_ns() // 1000 - behind_us > RECENT_US and self._behind is not None:
+                behind_us = time.time_ns() // 1000  # what arrives from now on, and is missed next
                 async with aclosing(self._missed(self._behind)) as stored:
                     async for delivered in stored:
                         self.position = delivered.position
@@ -79,10 +81,13 @@ class Live:
                 await _in_thread(self._control.get, "/v1/live")  # raises if more than this connection has ended
                 await anyio.sleep(RETRY_S)
 
-    def _far_behind(self) -> bool:
-        """Whether what is missed may not fit in memory, and is delivered before the subscription."""
-        us = self.position.seen.tick.received_us if self.position else self._after or 0
-        return time.time_ns() / 1e9 - us / 1e6 > RECENT_S
+    def _behind_us(self) -> int:
+        """Since when ticks are missed. After a long time they may not fit in memory, and are delivered before the
+        subscription."""
+        if self.position is None:
+            return self._after or 0
+        marks = (self.position.seen, self.position.arrived or self.position.seen)  # the clock may have been ahead
+        return min(mark.tick.received_us for mark in marks)
 
     @property
     def _behind(self) -> Position | int | None:

@@ -42,12 +42,10 @@ class Replay:
         self._wanted, self._speed, self._timeout_s = wanted, speed, timeout_s
 
     def batches(self) -> Generator[RecordBatch, None, None]:
-        """Arrow record batches with the columns and types of `ticks`, as fast as they are read."""
+        """Arrow record batches with the columns and types of `ticks` except `fills`, as fast as they are read."""
         with recording(self._file, self._timeout_s) as src:
             for window in self._windows(src):
-                for batch in window.read(COLUMNS):
-                    window.rows += batch.num_rows
-                    yield batch
+                yield from window.read(COLUMNS)
 
     def __iter__(self) -> Generator[Tick, None, None]:
         pace = _Pace(self._speed, time.monotonic)
@@ -82,11 +80,7 @@ class Replay:
 
             def read() -> list[RecordBatch] | None:
                 window = next(stretches, None)
-                if window is None:
-                    return None
-                batches = list(window.read(VALUES))
-                window.rows = sum(batch.num_rows for batch in batches)
-                return batches
+                return None if window is None else list(window.read(VALUES))
 
             reading = thread.submit(read)
             while (batches := reading.result()) is not None:

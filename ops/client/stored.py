@@ -56,7 +56,6 @@ def missed(src: Source, after: Position | int, wanted: TickFilter, from_us: int 
     for window in windows(src, wanted.sql, since_us, None):
         for batch in _numbered(src, window.source, "received_at, part, place", only):
             marks = _marks(batch)
-            window.rows += batch.num_rows
             yield [Delivered(mark, Position(mark, end)) for mark in marks]
             seen = marks[-1]
     if seen is not None:

@@ -22,7 +22,8 @@ from ops.export.source import Source, opened
 
 WINDOW_ROWS = 200_000  # about the ticks of a window
 FIRST_WINDOW_US = 60_000_000
-GROWTH_MAX = 8.0  # of a window in comparison with the one before: a flood may follow a quiet night
+ROWS_MAX = 2  # times as many are still read as one window
+GROWTH_MAX = 8  # of a window in comparison with the one before: a flood may follow a quiet night
 MEMORY_LIMIT = "512MB"  # beyond it a window is sorted on the disk
 THREADS = 2
 COLUMNS = "exchange, symbol, timestamp, received_at, price, volume, side, trade_id, source"
@@ -38,10 +39,10 @@ VALUES = (
 
 
 class Window:
-    """The ticks of one stretch of time; `source` is the SQL after FROM. Whoever reads them sets `rows`."""
+    """The ticks of one stretch of time; `source` is the SQL after FROM."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, source: str) -> None:
-        self.source, self.rows = source, 0
+        self.source = source
         self._con = con
 
     def read(self, columns: str) -> Iterator[RecordBatch]:
@@ -93,23 +94,32 @@ def _integers(column: Any) -> list[Any]:
 def windows(
     src: Source, condition: str, from_us: int | None, to_us: int | None, window_rows: int = WINDOW_ROWS
 ) -> Iterator[Window]:
-    """Windows from the first tick to the last that satisfies the condition, as wide as those before suggest."""
-    rows = _within(src, condition, from_us, to_us)
-    try:
-        ((first, last),) = src.con.execute(
-            f"SELECT epoch_us(min(received_at)), epoch_us(max(received_at)) FROM {rows}"
-        ).fetchall()
-    except duckdb.Error as error:
-        raise QueryError(str(error)) from error
+    """Windows from the first tick to the last that satisfies the condition, as wide as those before suggest.
+
+    Its ticks are counted before a window is read: after a quiet time it would be wide, and all of a flood in it.
+    """
+    first, last = _numbers(src, "epoch_us(min(received_at)), epoch_us(max(received_at))", condition, from_us, to_us)
     if first is None:
         return
-    width_us = float(FIRST_WINDOW_US)
+    width_us = FIRST_WINDOW_US
     while first <= last:
-        end = min(first + int(width_us), last + 1)
-        window = Window(src.con, _within(src, condition, first, end))
-        yield window
-        first = end
-        width_us = max(width_us * min(window_rows / max(window.rows, 1), GROWTH_MAX), 1.0)
+        end = min(first + width_us, last + 1)
+        (rows,) = _numbers(src, "count(*)", condition, first, end)
+        if not rows:
+            (first,) = _numbers(src, "epoch_us(min(received_at))", condition, end, last + 1)
+            continue
+        if rows <= ROWS_MAX * window_rows or end - first == 1:
+            yield Window(src.con, _within(src, condition, first, end))
+            first = end
+        width_us = max(int(width_us * min(window_rows / rows, GROWTH_MAX)), 1)
+
+
+def _numbers(
+    src: Source, columns: str, condition: str, since_us: int | None, until_us: int | None
+) -> tuple[Any, ...]:
+    """Totals of a stretch of time."""
+    (totals,) = fetched(src.con, f"SELECT {columns} FROM {_within(src, condition, since_us, until_us)}")
+    return tuple(totals)
 
 
 def _within(src: Source, condition: str, since_us: int | None, until_us: int | None) -> str:

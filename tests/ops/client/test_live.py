@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.client import NoService, Position, PositionLost, ProblemReply, QueryError, Tick, live, replay
-from ops.client.live import Live
+from ops.client.live import RECENT_US, Live
 from tests.harness.amounts import amount, variants
 from tests.harness.cli_process import sandbox
 from tests.harness.live_world import World, world
@@ -295,6 +295,31 @@ async def test_it_waits_as_long_as_the_service_takes_to_store(
         else:
             with pytest.raises(QueryError, match="not durable"):
                 await read(stream, 3)
+
+
+async def test_a_strategy_that_falls_behind_while_it_catches_up_holds_no_backlog_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is read portion by portion until little is missing, and only then beside the subscription."""
+    now_ns, ahead_ns = time.time_ns, 0
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns() + ahead_ns)
+    old_us = RECENT_US + 1_000_000
+    async with world(tmp_path) as served:
+        served.take(chunk(late_us=old_us))
+        served.flush()
+        found, subscribed = list[Tick](), list[bool]()
+        with trio.fail_after(PATIENCE_S):
+            async with aclosing(aiter(live(served.socket, after=served.taken[0].received_us))) as ticks:
+                async for one in ticks:
+                    found.append(one)
+                    subscribed.append(bool(served.watchers))
+                    if len(found) == 1:  # with this one the strategy is busy for long
+                        ahead_ns = 2000 * RECENT_US
+                        served.take(chunk(rows=9, late_us=old_us))
+                        served.flush()
+                    if len(found) == len(served.taken):
+                        break
+        assert found == served.taken and not any(subscribed)
 
 
 async def test_a_service_that_is_not_there_or_ends_is_reported(tmp_path: Path) -> None:

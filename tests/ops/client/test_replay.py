@@ -15,6 +15,7 @@ import trio.testing
 from ops.client import QueryError, Tick, replay
 from ops.client.replay import Replay
 from ops.client.tick import TickFilter
+from ops.client.windows import COLUMNS, recording, windows
 from ops.export.export import export
 from tests.harness.recording_samples import ask, settings, store
 from tests.harness.tick_streams import BEGAN_US, tick, write
@@ -84,9 +85,24 @@ def test_a_standalone_copy_and_a_file_after_a_clean_stop_replay_the_same(file: P
 
 @pytest.mark.parametrize("window_rows", [1, 13, 100_000])
 def test_windows_of_any_size_lose_and_repeat_nothing(window_rows: int, file: Path) -> None:
-    cut = Replay(file, None, None, TickFilter(), None, 5.0, window_rows)
-    assert list(cut) == in_order(chunks())
-    assert sum(batch.num_rows for batch in cut.batches()) == len(in_order(chunks()))
+    until_us = BEGAN_US + 10_000
+    cut = Replay(file, None, until_us, TickFilter(), None, 5.0, window_rows)
+    expected = [one for one in in_order(chunks()) if one.received_us < until_us]
+    assert list(cut) == expected
+    assert sum(batch.num_rows for batch in cut.batches()) == len(expected)
+
+
+@pytest.mark.parametrize("sparse", [0, 6])
+def test_no_window_is_larger_than_twice_what_is_wanted_also_after_a_quiet_time(sparse: int, tmp_path: Path) -> None:
+    """After days of nothing, or of a tick a day, a window as wide as that would be read whole into memory."""
+    days_us = 86_400_000_000
+    quiet = [tick(at_us=day * days_us, trade_id=str(day)) for day in range(1 + sparse)]
+    flood = [tick(at_us=30 * days_us + at, trade_id=f"f{at}") for at in range(2000)]
+    with recorded(tmp_path, [quiet, flood]) as path, recording(path, 5.0) as src:
+        sizes = []
+        for window in windows(src, "true", None, None, 100):
+            sizes.append(sum(batch.num_rows for batch in window.read(COLUMNS)))
+    assert sum(sizes) == len(quiet) + len(flood) and max(sizes) <= 200 and len(sizes) < 100
 
 
 def test_batches_have_the_columns_and_types_of_the_table(file: Path) -> None:
