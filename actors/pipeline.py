@@ -33,7 +33,7 @@ from actors.sink.buffer import Buffer
 from actors.sink.lake.opening import ship_to
 from actors.sink.merger import Merger
 from actors.sink.writer import Writer
-from actors.store.database import refuse_foreign
+from actors.store.database import FileRefused, refuse_foreign
 from actors.store.disk_full import RoomAwaiter
 from actors.store.filesystem import Files
 from actors.store.lock import StoreLock, StoreTaken
@@ -371,7 +371,7 @@ class Pipeline:
             try:
                 self._lock.__enter__()
                 await self._open_store()
-            except StoreTaken:
+            except (StoreTaken, FileRefused):  # as by a newer version, which upgraded the file before it ended
                 raise
             except self.store.transient as error:
                 if self.stopping:

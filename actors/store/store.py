@@ -193,8 +193,10 @@ class Store:
             self.unreached = self.notices[-1].reason
 
     def next_number(self) -> int:
-        """A number for the next batch, above all before it."""
-        number = max(self._next, self._through + 1)
+        """A number for the next batch, above all before it: in tail and file, and in a lake that has got batches of
+        a file of which an older copy was put back.
+        """
+        number = 1 + max(self._next - 1, self._through, self.ship_mark or 0)
         self._next = number + 1
         return number
 

@@ -69,14 +69,16 @@ def _lake_folder(lake: LakeSettings | None) -> Path | None:
 def _collisions(store: Path, control: Path, archive: Path | None, lake: Path | None) -> Iterator[Mistake]:
     """Each place is compared with those before it: it must not be at or below one of them.
 
-    Nothing else may be below the lake, either: `lake compact` deletes from the folders of its tables what they do
-    not name.
+    Nothing else may be in a folder of the lake, either: `lake compact` deletes from those of its tables what they
+    do not name. Beside these folders there may be files.
     """
     taken = [store, *(store.with_name(store.name + ending) for ending in _OWN)]
     for key, place in (("control.socket", control), ("store.archive_dir", archive), ("lake.uri", lake)):
         if place is None:
             continue
-        met = [one for one in taken if _contains(one, place) or (key == "lake.uri" and _contains(place, one))]
+        met = [one for one in taken if _contains(one, place)]
+        if key == "lake.uri":
+            met += [one for one in taken if _contains(place, one) and (one == archive or not _beside(one, place))]
         if met:
             yield Mistake(key, _quoted(place), f"a path of its own, apart from {met[0]}")
         taken.append(place)
@@ -85,6 +87,11 @@ def _collisions(store: Path, control: Path, archive: Path | None, lake: Path | N
 def _contains(folder: Path, path: Path) -> bool:
     """Whether the path is at or below the folder."""
     return _resolved(path).is_relative_to(_resolved(folder))
+
+
+def _beside(file: Path, folder: Path) -> bool:
+    """Whether the file is directly in the folder."""
+    return _resolved(file).parent == _resolved(folder)
 
 
 def _socket(control: Path) -> Iterator[Mistake]:

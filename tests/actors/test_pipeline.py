@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from actors.model.batch import Batch
 from actors.model.errors import DatabaseLocked
 from actors.pipeline import LOCKED_RETRY_S, Parts
+from actors.store.database import SchemaNewer
 from actors.store.store import Store
 from ops.control.client import ControlClient, NoService
 from ops.monitoring import status as report
@@ -610,6 +611,28 @@ async def test_an_addition_that_is_overtaken_by_a_stop_reports_that_and_nothing_
                 await pipeline.add_exchange(settings)
             assert "third" not in pipeline.exchanges
     check_audit(tmp_path)
+
+
+async def test_a_store_that_a_newer_version_has_upgraded_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a start of that version helps, for which this process has to end."""
+    steady = Steady()
+
+    def newer(_: Store) -> None:
+        raise SchemaNewer("use the newer software")
+
+    async with serving(steady.server):
+        pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], steady.server.url))
+        async with recording(pipeline):
+            await until(lambda: pipeline.ledger.account("bybit").stored > 0)
+            async with pipeline.handing_over:
+                await pipeline.release()
+                with monkeypatch.context() as patch, trio.fail_after(PATIENCE_S):
+                    patch.setattr(Store, "start", newer)
+                    with pytest.raises(SchemaNewer):
+                        await pipeline.reclaim()
+                await pipeline.reclaim()
 
 
 async def test_a_store_that_cannot_be_taken_back_for_a_moment_is_taken_back_later(

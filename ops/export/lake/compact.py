@@ -42,7 +42,8 @@ CLOSED_AFTER_S = 3600.0
 # A reader that opened a version of a table finds its files for this long after they were replaced.
 KEEP_HOURS = 168
 KEEP_HOURS_MAX = 168  # beyond a week, a table's log does not remember when a file was replaced
-_DELTA_FILE = "part-"  # begins the name of each file of rows that delta-rs writes
+# Begins the name of each file of rows that delta-rs writes; hidden ones are what file systems and tools leave.
+_DELTA_FILE = "part-"
 _OTHERS = (*(name for name in TABLES if name != TICKS.name), COMPACTIONS.name, COVERAGE.name)
 
 
@@ -227,7 +228,7 @@ def _deleted(lake: LakeFolder, name: str, keep_hours: int, *, dry_run: bool) -> 
         vacuum = partial(table.vacuum, keep_hours, enforce_retention_duration=False, full=True)
         with lake.errors():
             paths = vacuum(dry_run=True)
-            strange = [path for path in paths if not path.rpartition("/")[2].startswith(_DELTA_FILE)]
+            strange = [path for path in paths if not path.rpartition("/")[2].startswith((_DELTA_FILE, "."))]
             if paths and not strange and not dry_run:
                 paths = vacuum(dry_run=False)
     except LakeChanged:

@@ -314,6 +314,12 @@ def test_numbers_rise_even_when_the_clock_has_been_set_back(
     again.close()
 
 
+def test_numbers_are_above_those_that_a_lake_has(one: Store) -> None:
+    """An older copy of the file may have been put back since: lower ones would count as sent."""
+    one.ship_mark = one.next_number() + 10**12
+    assert one.next_number() == one.ship_mark + 1
+
+
 @pytest.mark.parametrize("lives", [1, 2])
 def test_batches_of_a_clock_behind_the_watermark_are_stored_though_another_process_hides_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lives: int

@@ -460,9 +460,7 @@ def test_the_archive_is_a_folder_of_its_own(folder: Path, archive: str) -> None:
         ("file:///{folder}/tape", "tape/archive/ticks"),
         ("link", "tape/archive/ticks"),
         ("tape/archive/ticks/lake", "tape/archive/ticks"),
-        ("own/store", "own/store/t.duckdb"),
         ("own/store/t.duckdb.tail", "own/store/t.duckdb.tail"),
-        ("own/control", "own/control/s"),
         ("own", "own/store/t.duckdb"),
     ],
 )
@@ -476,7 +474,8 @@ def test_a_lake_has_nothing_of_ours_below_it_and_is_below_nothing_of_ours(
     text = f'{places}[lake]\nuri = "{lake.format(folder=folder)}"\nrecorder = "r"\n{ONE}'
     found = mistakes(folder, text)
     assert list(found) == ["lake.uri"] and found["lake.uri"].endswith(f"apart from {folder / met}")
-    assert load(folder, f'{places}[lake]\nuri = "tape/lake"\nrecorder = "r"\n{ONE}').lake is not None
+    for other in ("tape/lake", "own/store", "own/control"):  # in the last two these are beside the lake's folders
+        assert load(folder, f'{places}[lake]\nuri = "{other}"\nrecorder = "r"\n{ONE}').lake is not None
 
 
 @pytest.mark.parametrize("path", ["n" * 230, "d" * 256 + "/t.duckdb", "/".join(["d" * 200] * 20) + "/t"])
