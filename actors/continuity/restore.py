@@ -12,6 +12,7 @@ row.
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import duckdb
@@ -29,6 +30,8 @@ from actors.continuity.restore_sql import (
     RECENT,
     REPORTED,
     ROWS,
+    STARTED,
+    STARTS,
     TOPS,
     TWINS,
     WANTED,
@@ -125,6 +128,7 @@ class _Reading:
         self._firsts = {key: tuple(values) for key, *values in self._ask_reported(FIRSTS, run=run_id)}
         self._reported: dict[_Key, list[tuple[int, int]]] = {}
         self._gaps: dict[_Key, list[GapRow]] = {}
+        self._rebased: set[str] = set()
 
     def _ask(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
         """Executes a query and yields its rows; only one query at a time."""
@@ -156,6 +160,7 @@ class _Reading:
             if not first_row:
                 break
         self._choose_gaps()
+        self._rebase_blind(windows)
         self._read_missing()
         return {name: [self._state((name, symbol)) for symbol in by] for name, by in self._exchanges.items()}
 
@@ -300,6 +305,38 @@ class _Reading:
                 row for row in rows if not row.bounded or found.last_ns - _at_ns(row) <= _days(row) * DAY_NS
             ]
 
+    def _rebase_blind(self, windows: Sequence[int]) -> None:
+        """Moves back the starts of gaps that a run opened without knowing what is stored: to the newest trade
+        before them, or, if there is none, to where the recording before began.
+        """
+        left = {
+            row.gap_id: row
+            for key in self._promises
+            for row in self._gaps.get(key, ())
+            if row.reason is GapReason.DOWNTIME and row.from_id is None and row.from_ns is not None
+        }
+        for first_row in (max(0, self._rows - rows) for rows in windows):
+            if not left:
+                return
+            values = _starts(left) | {"ends": [row.to_ns for row in left.values()]}
+            for _, gap, from_ns, from_id, live, exact in self._ask_stored(STARTS, values, first_row):
+                if exact:
+                    del left[gap]
+                elif from_ns is not None and (live or not first_row):
+                    self._rebase(left.pop(gap), from_id, from_ns)
+        if left:
+            for _, gap, from_ns in list(_keyed(self._ask(STARTED, **_starts(left)))):
+                self._rebase(left[gap], None, from_ns)
+
+    def _rebase(self, row: GapRow, from_id: str | None, from_ns: int) -> None:
+        """If that is earlier. Ids that count the trades show by themselves what is missing: see _look_for_jumps."""
+        key = row.exchange, row.symbol
+        if from_ns >= (row.from_ns or 0) or self._promises[key] is IdPromise.CONTIGUOUS:
+            return
+        wide = replace(row, from_id=from_id, from_ns=from_ns, status=GapStatus.OPEN, closed_ns=None)
+        self._gaps[key] = [wide if one is row else one for one in self._gaps[key]]
+        self._rebased.add(row.gap_id)
+
     def _read_missing(self) -> None:
         """The ids of each gap that are not stored. Ids after a reset prove nothing about older gaps."""
         asked: dict[_Key, list[GapRow]] = {}
@@ -329,9 +366,10 @@ class _Reading:
     def _state(self, key: _Key) -> TrackerState:
         exchange, symbol = key
         gaps = tuple(self._gaps.get(key, ()))
+        rebased = frozenset(row.gap_id for row in gaps if row.gap_id in self._rebased)
         _, first, _, recorded_ns = self._firsts.get(key, _NEVER)
         if key not in self._found:
-            return TrackerState(exchange, symbol, recorded_ns=recorded_ns, gaps=gaps)
+            return TrackerState(exchange, symbol, recorded_ns=recorded_ns, gaps=gaps, rebased=rebased)
         found = self._found[key]
         return TrackerState(
             exchange=exchange,
@@ -352,6 +390,7 @@ class _Reading:
             gaps=gaps,
             aside=found.aside,
             recorded_ns=recorded_ns,
+            rebased=rebased,
         )
 
 
@@ -366,6 +405,12 @@ def _keyed(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 
 def _names(keys: Sequence[_Key]) -> dict[str, list[Any]]:
     return {"exchanges": [exchange for exchange, _ in keys], "symbols": [symbol for _, symbol in keys]}
+
+
+def _starts(gaps: Mapping[str, GapRow]) -> dict[str, list[Any]]:
+    rows = gaps.values()
+    names = _names([(row.exchange, row.symbol) for row in rows])
+    return names | {"gaps": list(gaps), "starts": [row.from_ns for row in rows]}
 
 
 def _portions(spans: Mapping[_Key, _Span]) -> Iterator[dict[_Key, _Span]]:

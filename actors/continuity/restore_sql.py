@@ -114,6 +114,25 @@ QUALIFY row_number() OVER (
   PARTITION BY exchange, symbol ORDER BY status = 'open' DESC, "at" DESC, gap_id) <= {GAPS_MAX}
 """
 
+# The newest trade before each of the gaps $gaps, $starts and $ends (their times), whether live ones are among those
+# before it, and whether one is stored from the very time with which it begins.
+STARTS = f"""
+SELECT t.exchange, t.symbol, g.gap, {_NS.format(f"max({_MADE}) {{before}}")},
+       arg_max(t.trade_id, {_MADE}) {{before}}, bool_or(t.source = 'stream') {{before}}, bool_or({_MADE} = g.start)
+FROM ({{stored}}) t JOIN (
+  {_EACH}, unnest($gaps::VARCHAR[]) AS gap, {AT.format("unnest($starts::BIGINT[])")} AS start,
+  {AT.format("unnest($ends::BIGINT[])")} AS until) g USING (exchange, symbol)
+GROUP BY ALL
+""".replace("{before}", f"FILTER (g.until IS NULL OR {_MADE} < g.until - INTERVAL {LATE_S} SECOND)")
+
+# The same of the recordings that stored no trade before: when the newest began.
+STARTED = f"""
+SELECT exchange, symbol, g.gap, {_NS.format('max(f."at")')}
+FROM feeds f JOIN ({_EACH}, unnest($gaps::VARCHAR[]) AS gap, {AT.format("unnest($starts::BIGINT[])")} AS start) g
+  USING (exchange, symbol)
+WHERE f.event = 'started' AND f."at" <= g.start GROUP BY ALL
+"""
+
 # The ids of bounded gaps ($gaps) that are not stored. Trades lie within the times of their gaps.
 MISSING = f"""
 WITH reported AS (

@@ -1,5 +1,7 @@
 """The base of all trackers: one market's last trade, its outages, and resets of its ids."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct, field
 
 from actors.continuity.gap_log import GapLog
@@ -121,7 +123,7 @@ class Tracker:
         `delivered`: the trades since the last stored one have been delivered, and are about to be admitted.
         """
         self._shared.lasts[self.symbol] = state.last_ns
-        self._book.restore(state.gaps)
+        self._restore_gaps(state.gaps, state, now_ns)
         going_on = [row for row in state.gaps if row.status is GapStatus.OPEN and not row.bounded]
         for row in going_on[:-1]:  # only one can end with the next trade
             self._book.close(row.gap_id, GapStatus.UNKNOWN, now_ns)
@@ -132,6 +134,12 @@ class Tracker:
                 self._book.rebase(self.outage, now_ns, self.last_id, state.last_ns)
         elif not delivered:
             self.resumed(state.recorded_ns, now_ns)
+
+    def _restore_gaps(self, gaps: Sequence[GapRow], state: TrackerState, now_ns: int) -> None:
+        self._book.restore(gaps)
+        for row in gaps:
+            if row.gap_id in state.rebased:
+                self._book.rebase(row.gap_id, now_ns, row.from_id, row.from_ns)
 
     def resumed(self, recorded_ns: int | None, now_ns: int) -> None:
         """Opens a gap for the time in which it was not recorded, unless one is open or it never was before.
@@ -198,7 +206,7 @@ class Tracker:
             return
         if state.last_ns is None:
             self._report_feed(FeedEvent.FIRST, now_ns, began.row_id, began.time_ns)
-        book.restore(row for row in state.gaps if row.gap_id not in book)
+        self._restore_gaps([row for row in state.gaps if row.gap_id not in book], state, now_ns)
         for row in state.gaps:
             if row.status is GapStatus.OPEN and not row.bounded and row.gap_id != self.outage:
                 from_ns = from_ns if row.from_ns is None else min(from_ns, row.from_ns)

@@ -28,7 +28,8 @@ class TrackerState(Struct, frozen=True):
     ids up to `mark` the file lacks, of which `missing_ranges` may hold only some. `recent` holds the newest trades,
     and is handed over for good; rising ids have reached `highest`, and those below `floor` are older than `recent`
     reaches. `aside` are stored rows far above the mark that no other row confirms. `recorded_ns` is when the last
-    recording began, by our clock, None if there was none.
+    recording began, by our clock, None if there was none. Those of the `gaps` that are `rebased` begin earlier than
+    the file has it.
     """
 
     exchange: str
@@ -45,6 +46,7 @@ class TrackerState(Struct, frozen=True):
     gaps: tuple[GapRow, ...] = ()
     aside: tuple[Row, ...] = ()
     recorded_ns: int | None = None
+    rebased: frozenset[str] = frozenset()
 
 
 class Snapshot(Struct, frozen=True):

@@ -1,12 +1,16 @@
 """A market recorded while another process has the file open: its stored state is restored when it can be read."""
 
+from collections.abc import Iterable
+
+import duckdb
 import pytest
 
 from actors.continuity.continuity import Continuity
 from actors.continuity.restore import read_states
-from actors.model.records import GapReason, GapStatus
+from actors.continuity.tracker_state import Before
+from actors.model.records import FeedEvent, FeedRow, GapReason, GapStatus
 from actors.model.ticks import IdPromise
-from tests.harness.continuity_file import new_file, put_tick
+from tests.harness.continuity_file import new_file, put_feeds, put_gaps, put_tick
 from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, admit, newest, one, tick
 
 NOW_NS = T0_NS + 100 * SECOND_NS
@@ -80,3 +84,110 @@ def test_what_the_exchange_sends_again_first_is_not_treated_as_the_beginning() -
     block_time_s = 90.0
     assert admit(continuity, ["new"], time_s=block_time_s) == ["new"]
     assert admit(continuity, ["old"], time_s=20.0) == []
+
+
+# -- the file could not be read during the whole run, and the next run finds what it left ---------------
+
+TOUCHED_NS = T0_NS + 70 * SECOND_NS  # another program wrote the file last
+NEXT_NS = T0_NS + 200 * SECOND_NS
+EACH_UNNUMBERED = pytest.mark.parametrize(
+    "promise", [IdPromise.INCREASING, IdPromise.OPAQUE, IdPromise.REPEATED, IdPromise.NONE]
+)
+
+
+def put(con: duckdb.DuckDBPyConnection, promise: IdPromise, numbers: Iterable[int], source: str = "stream") -> None:
+    for n in numbers:
+        name = None if promise is IdPromise.NONE else str(n)
+        put_tick(con, name, T0_NS + n * SECOND_NS, source=source)
+
+
+def left_by_a_blind_run(
+    promise: IdPromise, stored: Iterable[int], *, trades: bool = True
+) -> tuple[duckdb.DuckDBPyConnection, str]:
+    """The file after a run that never saw what was `stored` before, and the gap that this run opened."""
+    con, continuity = new_file(), one(promise)
+    put(con, promise, stored)
+    continuity.go_blind([BTC], TOUCHED_NS, NOW_NS)
+    continuity.connected([BTC], NOW_NS)
+    for n in range(90, 95) if trades else ():
+        admit(continuity, [None if promise is IdPromise.NONE else n], time_s=float(n))
+        put(con, promise, [n])
+    gaps = continuity.take_gaps()
+    put_gaps(con, gaps)
+    put_feeds(con, continuity.take_feeds())
+    return con, gaps[0].gap_id
+
+
+def next_run(
+    con: duckdb.DuckDBPyConnection,
+    promise: IdPromise,
+    *,
+    rows: int = 1_000,
+    late: bool = False,
+    now_ns: int = NEXT_NS,
+) -> Continuity:
+    """`late`: its file can be read only after it has begun to record, too."""
+    continuity, asked = one(promise), dict[str, Before]()
+    if late:
+        continuity.go_blind([BTC], TOUCHED_NS, NEXT_NS)
+        continuity.connected([BTC], NEXT_NS)
+        admit(continuity, [None if promise is IdPromise.NONE else 190], time_s=190.0)
+        asked = continuity.blind
+    states = read_states(con, {"x": {BTC: promise}}, before={"x": asked}, windows=(rows, 1 << 62))["x"]
+    if late:
+        continuity.restore_late(states, asked, NEXT_NS)
+    else:
+        continuity.restore(states, now_ns)
+    return continuity
+
+
+@EACH_UNNUMBERED
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("trades", [True, False])
+@pytest.mark.parametrize("rows", [1_000, 4])
+def test_its_gap_begins_with_the_last_trade_stored_before_it(
+    promise: IdPromise, late: bool, trades: bool, rows: int
+) -> None:
+    con, gap = left_by_a_blind_run(promise, range(1, 11), trades=trades)
+    continuity = next_run(con, promise, rows=rows, late=late)
+    wide = newest(continuity.take_gaps())[gap]
+    assert (wide.from_ns, wide.status) == (
+        T0_NS + 10 * SECOND_NS,
+        GapStatus.UNKNOWN if late and not trades else "open",
+    )
+    assert (wide.to_ns is None) == (not trades and not late)
+    if trades:
+        assert wide.to_ns == T0_NS + 90 * SECOND_NS
+        assert gap in [row.gap_id for row in continuity.unfinished()]
+
+
+@EACH_UNNUMBERED
+def test_its_gap_is_moved_once_although_trades_of_it_have_been_stored_since(promise: IdPromise) -> None:
+    con, gap = left_by_a_blind_run(promise, range(1, 11))
+    put_gaps(con, next_run(con, promise).take_gaps())
+    put(con, promise, range(60, 80), "backfill")
+    continuity = next_run(con, promise, now_ns=NEXT_NS + SECOND_NS)
+    assert gap not in newest(continuity.take_gaps())
+    (row,) = [row for row in continuity.unfinished() if row.gap_id == gap]
+    assert row.from_ns == T0_NS + 10 * SECOND_NS
+
+
+@EACH_UNNUMBERED
+def test_the_gap_of_a_run_that_could_read_the_file_keeps_its_beginning(promise: IdPromise) -> None:
+    """Also where trades have no ids, and where it lasted for a second only."""
+    con = new_file()
+    put(con, promise, range(1, 11))
+    continuity = next_run(con, promise)
+    continuity.connected([BTC], NEXT_NS)
+    admit(continuity, [None if promise is IdPromise.NONE else 11], time_s=11.0)
+    put(con, promise, [11])
+    (gap, *_) = gaps = continuity.take_gaps()
+    put_gaps(con, gaps)
+    assert gap.gap_id not in newest(next_run(con, promise, now_ns=NEXT_NS + SECOND_NS).take_gaps())
+
+
+@EACH_UNNUMBERED
+def test_its_gap_begins_with_the_recording_before_if_that_stored_no_trade(promise: IdPromise) -> None:
+    con, gap = left_by_a_blind_run(promise, [])
+    put_feeds(con, [FeedRow(T0_NS + n * SECOND_NS, "x", BTC, FeedEvent.STARTED, run_id="r") for n in (-90, 20)])
+    assert newest(next_run(con, promise).take_gaps())[gap].from_ns == T0_NS + 20 * SECOND_NS
