@@ -17,6 +17,7 @@ from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.feed_helpers import S_NS
 from actors.exchanges.contract.history import History, TradeRange
 from actors.feed.connection_pool import ConnectionPool
+from actors.model.errors import DatabaseLocked
 from actors.model.records import GapReason, GapRow, GapStatus
 from actors.model.ticks import Block
 
@@ -67,7 +68,11 @@ class GapFiller:
         return job
 
     async def fetch(self, job: GapJob, market: Market, fetcher: Fetcher) -> None:
-        """One round for one gap. Raises DatabaseLocked."""
+        """One round for one gap. Raises DatabaseLocked, also if it is unknown yet where the gap begins: an answer
+        about a part of it would close it.
+        """
+        if self._continuity.begins_unknown(job.gap):
+            raise DatabaseLocked
         if job.gap.bounded:
             await self._fill(job, market, fetcher)
         else:

@@ -77,6 +77,11 @@ class Continuity:
         """The markets whose stored state is unknown, and where this run began to record each."""
         return {symbol: tracker.began or Before() for symbol, tracker in self._trackers.items() if tracker.blind}
 
+    def begins_unknown(self, gap: GapRow) -> bool:
+        """Whether a gap begins with the last stored trade, and the file could not be read yet."""
+        tracker = self._trackers.get(gap.symbol)
+        return tracker is not None and tracker.blind_gap == gap.gap_id
+
     def restore_late(self, states: Iterable[TrackerState], asked: Mapping[str, Before], now_ns: int) -> None:
         """Restores the state from before this run; `asked` is the value of `blind` when it was read."""
         for state in states:

@@ -51,7 +51,7 @@ class Tracker:
         self.blind = False  # whether it is recorded without knowing what is stored, because the file is locked
         self.began: Before | None = None  # while blind: the first trade received
         self._seen_ns: int | None = None  # when its first trade arrived
-        self._blind_gap = ""
+        self.blind_gap: str | None = None  # while blind: the gap that begins with the last stored trade
         self._suspects = Suspects(symbol, shared.decided)
 
     @property
@@ -188,12 +188,12 @@ class Tracker:
         """Starts without a readable file: trades stored until about `since_ns` are unknown."""
         self.blind = True
         self.interrupted(GapReason.DOWNTIME, now_ns, since_ns)
-        self._blind_gap = self.outage or ""
+        self.blind_gap = self.outage
 
     def restore_late(self, state: TrackerState, now_ns: int) -> None:
         """The file has become readable. `state` is what was stored before this run began to record."""
         began, self.blind, self.began = self.began, False, None
-        gap, book = self._blind_gap, self._book
+        gap, book, self.blind_gap = self.blind_gap or "", self._book, None
         from_ns = state.recorded_ns if state.last_ns is None else state.last_ns
         if began is None or from_ns is None:  # nothing received yet, or nothing was recorded before
             if gap in book:

@@ -219,25 +219,21 @@ async def test_an_outage_whose_older_trades_the_history_lacks_is_not_filled_by_i
     assert gap.status is GapStatus.PARTIAL
 
 
-async def test_a_gap_that_turns_out_to_begin_earlier_while_the_history_is_asked_is_asked_for_again(
+async def test_a_gap_whose_beginning_is_unknown_is_requested_as_a_whole_once_it_is_known(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process had the file open at the start: what is stored becomes known later."""
+    """Another process had the file open at the start. An empty answer about a part of the gap must not close it."""
     now_ns, continuity = clock(monkeypatch), Continuity("x", {BTC: IdPromise.OPAQUE})
     newest_stored = TrackerState("x", BTC, "1", T0_NS - 60 * SECOND_NS)
     continuity.go_blind([BTC], T0_NS - SECOND_NS, T0_NS)
     continuity.connected([BTC], T0_NS, 1)
     await trio.sleep(5)
-    asked_of = continuity.blind
-
-    def known() -> None:
-        continuity.restore_late([newest_stored], asked_of, now_ns())
-
-    history = Interrupted(known)
-    history.trades.append((BTC, "2", T0_NS - 30 * SECOND_NS))
     continuity.deduplicator.admit(block_of([(BTC, "3", now_ns())]), 0, None, 5.0, session=1)
-    asked_of = continuity.blind
-    parts = BackfillParts(continuity, BTC)
+    parts, history = BackfillParts(continuity, BTC), Interrupted(lambda: None)
+    history.trades.append((BTC, "2", T0_NS - 30 * SECOND_NS))
+    (gap,) = await filled_within(parts, history, 30)
+    assert (gap.status, history.asked) == (GapStatus.OPEN, [])
+    continuity.restore_late([newest_stored], continuity.blind, now_ns())
     (gap,) = await filled_within(parts, history, 60)
     assert (gap.status, gap.recovered, gap.from_ns) == (GapStatus.FILLED, 1, T0_NS - 60 * SECOND_NS)
 
