@@ -42,7 +42,7 @@ from actors.continuity.sequence_gaps import RANGES_MAX
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.continuity.twins import COMPOSITE, id_of_twins, nth_key, twin_of
 from actors.continuity.unconfirmed import Top, believed
-from actors.model.records import GAP_STATES, GapReason, GapRow, GapStatus
+from actors.model.records import GAP_STATES, GapReason, GapRow, GapStatus, decimal
 from actors.model.ticks import IdPromise
 
 WINDOW_ROWS = (1_000_000, 20_000_000, 1 << 62)  # merged rows searched: for most markets; for silent ones; all
@@ -268,6 +268,15 @@ class _Reading:
         for key, _, missing_range in jumps:
             self._found[key].jumps.append(missing_range)
 
+    def _add_jumps(self, spans: Mapping[_Key, _Span]) -> None:
+        """Adds the jumps within these spans that are not found yet."""
+        self._want(list(spans))
+        for portion in _portions(spans):
+            for key, _, jump in self._jumps(portion, 0):
+                found = self._found[key].jumps
+                if all(one.last < jump.first or one.first > jump.last for one in found):
+                    found.append(jump)
+
     def _jumps(self, spans: Mapping[_Key, _Span], first_row: int) -> list[tuple[_Key, _Span, MissingRange]]:
         """The parts of jumps that lie in no gap and after the start of the recording, each with the span from the
         row before the jump to the one after it.
@@ -307,7 +316,8 @@ class _Reading:
 
     def _rebase_blind(self, windows: Sequence[int]) -> None:
         """Moves back the starts of gaps that a run opened without knowing what is stored: to the newest trade
-        before them, or, if there is none, to where the recording before began.
+        before them, or, if there is none, to where the recording before began. Where ids count the trades, they
+        show what is missing there, also if more was stored since than `_look_for_jumps` searches.
         """
         left = {
             row.gap_id: row
@@ -315,24 +325,34 @@ class _Reading:
             for row in self._gaps.get(key, ())
             if row.reason is GapReason.DOWNTIME and row.from_id is None and row.from_ns is not None
         }
+        spans: dict[_Key, _Span] = {}
         for first_row in (max(0, self._rows - rows) for rows in windows):
             if not left:
-                return
+                break
             values = _starts(left) | {"ends": [row.to_ns for row in left.values()]}
-            for _, gap, from_ns, from_id, live, exact in self._ask_stored(STARTS, values, first_row):
+            for key, gap, from_ns, from_id, live, exact in self._ask_stored(STARTS, values, first_row):
                 if exact:
                     del left[gap]
                 elif from_ns is not None and (live or not first_row):
-                    self._rebase(left.pop(gap), from_id, from_ns)
+                    row = left.pop(gap)
+                    low, high = decimal(from_id), decimal(row.to_id)
+                    if self._promises[key] is not IdPromise.CONTIGUOUS:
+                        self._rebase(row, from_id, from_ns)
+                    elif low is not None and high is not None and key in self._found:
+                        span = _Span(low, high, from_ns - HOUR_NS)
+                        spans[key] = spans.get(key, span).joined(span)
         if left:
-            for _, gap, from_ns in list(_keyed(self._ask(STARTED, **_starts(left)))):
-                self._rebase(left[gap], None, from_ns)
+            for key, gap, from_ns in _keyed(self._ask(STARTED, **_starts(left))):
+                if self._promises[key] is not IdPromise.CONTIGUOUS:
+                    self._rebase(left[gap], None, from_ns)
+        if spans:
+            self._add_jumps(spans)
 
     def _rebase(self, row: GapRow, from_id: str | None, from_ns: int) -> None:
-        """If that is earlier. Ids that count the trades show by themselves what is missing: see _look_for_jumps."""
-        key = row.exchange, row.symbol
-        if from_ns >= (row.from_ns or 0) or self._promises[key] is IdPromise.CONTIGUOUS:
+        """If that is earlier."""
+        if from_ns >= (row.from_ns or 0):
             return
+        key = row.exchange, row.symbol
         wide = replace(row, from_id=from_id, from_ns=from_ns, status=GapStatus.OPEN, closed_ns=None)
         self._gaps[key] = [wide if one is row else one for one in self._gaps[key]]
         self._rebased.add(row.gap_id)

@@ -191,3 +191,13 @@ def test_its_gap_begins_with_the_recording_before_if_that_stored_no_trade(promis
     con, gap = left_by_a_blind_run(promise, [])
     put_feeds(con, [FeedRow(T0_NS + n * SECOND_NS, "x", BTC, FeedEvent.STARTED, run_id="r") for n in (-90, 20)])
     assert newest(next_run(con, promise).take_gaps())[gap].from_ns == T0_NS + 20 * SECOND_NS
+
+
+@pytest.mark.parametrize("rows", [1_000, 4])
+def test_ids_missing_before_it_are_found_however_much_it_recorded(rows: int) -> None:
+    con, _ = left_by_a_blind_run(IdPromise.CONTIGUOUS, range(1, 11))
+    continuity = next_run(con, IdPromise.CONTIGUOUS, rows=rows)
+    tick(continuity, 210.0)
+    ids = [ids for row in continuity.unfinished() for ids in continuity.missing_ids(row.gap_id)]
+    assert ids == [(11, 89)]
+    assert admit(continuity, [50], time_s=50.0, source="backfill") == ["50"]
