@@ -30,7 +30,6 @@ from actors.continuity.restore_sql import (
     RECENT,
     REPORTED,
     ROWS,
-    STARTED,
     STARTS,
     TOPS,
     TWINS,
@@ -316,8 +315,8 @@ class _Reading:
 
     def _rebase_blind(self, windows: Sequence[int]) -> None:
         """Moves back the starts of gaps that a run opened without knowing what is stored: to the newest trade
-        before them, or, if there is none, to where the recording before began. Where ids count the trades, they
-        show what is missing there, also if more was stored since than `_look_for_jumps` searches.
+        before them; if there is none, as where old days have been deleted, they stay. Where ids count the trades,
+        they show what is missing there, also if more was stored since than `_look_for_jumps` searches.
         """
         left = {
             row.gap_id: row
@@ -341,10 +340,6 @@ class _Reading:
                     elif low is not None and high is not None and key in self._found:
                         span = _Span(low, high, from_ns - HOUR_NS)
                         spans[key] = spans.get(key, span).joined(span)
-        if left:
-            for key, gap, from_ns in _keyed(self._ask(STARTED, **_starts(left))):
-                if self._promises[key] is not IdPromise.CONTIGUOUS:
-                    self._rebase(left[gap], None, from_ns)
         if spans:
             self._add_jumps(spans)
 

@@ -125,14 +125,6 @@ FROM ({{stored}}) t JOIN (
 GROUP BY ALL
 """.replace("{before}", f"FILTER (g.until IS NULL OR {_MADE} < g.until - INTERVAL {LATE_S} SECOND)")
 
-# The same of the recordings that stored no trade before: when the newest began.
-STARTED = f"""
-SELECT exchange, symbol, g.gap, {_NS.format('max(f."at")')}
-FROM feeds f JOIN ({_EACH}, unnest($gaps::VARCHAR[]) AS gap, {AT.format("unnest($starts::BIGINT[])")} AS start) g
-  USING (exchange, symbol)
-WHERE f.event = 'started' AND f."at" <= g.start GROUP BY ALL
-"""
-
 # The ids of bounded gaps ($gaps) that are not stored. Trades lie within the times of their gaps.
 MISSING = f"""
 WITH reported AS (

@@ -187,10 +187,11 @@ def test_the_gap_of_a_run_that_could_read_the_file_keeps_its_beginning(promise: 
 
 
 @EACH_UNNUMBERED
-def test_its_gap_begins_with_the_recording_before_if_that_stored_no_trade(promise: IdPromise) -> None:
+def test_its_gap_stays_where_no_trade_before_it_is_left(promise: IdPromise) -> None:
+    """Old days may have been deleted: to move it back to where the recording began would fetch them again."""
     con, gap = left_by_a_blind_run(promise, [])
     put_feeds(con, [FeedRow(T0_NS + n * SECOND_NS, "x", BTC, FeedEvent.STARTED, run_id="r") for n in (-90, 20)])
-    assert newest(next_run(con, promise).take_gaps())[gap].from_ns == T0_NS + 20 * SECOND_NS
+    assert gap not in newest(next_run(con, promise).take_gaps())
 
 
 @pytest.mark.parametrize("rows", [1_000, 4])
