@@ -557,14 +557,19 @@ class Pipeline:
         await _until(lambda: self.writer.acknowledged >= number)
 
     async def merge(self) -> None:
-        """Flushes, and returns when the tail has been merged into the file. Raises DatabaseLocked."""
+        """Flushes, and returns when the tail has been merged into the file. Raises DatabaseLocked, and every other
+        error of a merge, which is repeated later.
+        """
         await self.flush()
-        before = self.merger.merges
+        wanted = self.merger.begun + 1  # one that runs already has perhaps begun before the flush
         self.merger.merge_soon()
-        await _until(lambda: self.merger.merges > before and not self.merger.last.backlog)
-        if self.merger.locked is not None:
+        await _until(lambda: self.merger.merges >= wanted and not self.merger.last.backlog)
+        error = self.merger.error
+        if isinstance(error, DatabaseLocked):
             unreached = f": {self.store.unreached}" if self.store.unreached else ""
-            raise DatabaseLocked(self.store.path.name, self.merger.locked.pid, unreached)
+            raise DatabaseLocked(self.store.path.name, error.pid, unreached)
+        if error is not None:
+            raise error
 
     @property
     def stopping(self) -> bool:

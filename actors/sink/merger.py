@@ -44,7 +44,7 @@ class Merger:
         self.limiter = trio.CapacityLimiter(1)
         self._asked = trio.Event()
         self.last_merge_ns: int | None = None
-        self.locked: DatabaseLocked | None = None  # the error of the latest merge
+        self.error: Exception | None = None  # of the latest merge
         self._locked_in_a_row = 0
         self._alarms: dict[str, float] = {}  # until when health shows each, the oldest first
         self.locked_s = 0.0
@@ -52,17 +52,17 @@ class Merger:
         self.finishing = False
         self.last = Merged()
         self.retention = RetentionSchedule(settings, limits)
-        self.merges = 0  # including attempts while the database was locked
+        self.begun = self.merges = 0  # attempts that have begun, and the latest that has ended, also with an error
 
     @property
     def held(self) -> bool:
         """Whether another process had the database open at the latest merge."""
-        return self.locked is not None
+        return isinstance(self.error, DatabaseLocked)
 
     @property
     def held_by_pid(self) -> int | None:
         """The process that had it open, if known."""
-        return self.locked.pid if self.locked else None
+        return self.error.pid if isinstance(self.error, DatabaseLocked) else None
 
     @property
     def alarms(self) -> list[str]:
@@ -114,14 +114,16 @@ class Merger:
         deadline = time.monotonic() + self._finish_s
         finish = partial(self._sink.finish, lambda: time.monotonic() > deadline)
         why = ""
+        self.begun += 1
         try:
             await in_thread(context, self.limiter, finish, self._merged)
             if self.last.backlog:
                 why = "the time was up"
         except DatabaseLocked as locked:
-            self._was_locked(locked)
+            self._failed(locked)
             why = str(locked)
         except self._sink.transient as error:
+            self._failed(error)
             context.note("merge_failed", f"{error}; the tail stays and the next start merges it")
         finally:
             self._report(context)
@@ -130,16 +132,20 @@ class Merger:
 
     async def _merge(self, context: Context) -> float:
         """One merge, or a compaction while the database is locked. Returns how long to wait for the next."""
+        self.begun += 1
         try:
             await in_thread(context, self.limiter, partial(with_rest, self._sink.merge), self._merged_part)
         except DatabaseLocked as locked:
-            self._was_locked(locked)
+            self._failed(locked)
             # A program that opens it repeatedly leaves pauses; only a lasting lock is polled slowly.
             self._locked_in_a_row += 1
             if self._locked_in_a_row % self._limits.locked_tries:
                 return min(self._interval_s, self._limits.pause_s)
             await self._compact(context)
             return min(self._interval_s, self._limits.locked_retry_s)
+        except Exception as error:
+            self._failed(error)
+            raise
         self._locked_in_a_row = 0
         context.handled()
         return max(self._limits.pause_s, self._rest_s) if self.last.backlog else self._interval_s
@@ -164,15 +170,15 @@ class Merger:
         self._merged(report)
 
     def _merged(self, report: Merged) -> None:
-        self.last, self.locked = report, None
-        self.merges += 1
+        self.last, self.error = report, None
+        self.merges = self.begun
         self.locked_s += report.locked_s
         self._observe(report.locked_s)
         self.last_merge_ns = time.time_ns()
 
-    def _was_locked(self, locked: DatabaseLocked) -> None:
-        self.last, self.locked = Merged(), locked
-        self.merges += 1
+    def _failed(self, error: Exception) -> None:
+        self.last, self.error = Merged(), error
+        self.merges = self.begun
 
     def _report(self, context: Context) -> None:
         """Reports the sink's notices, and the state of the merger: alarms stay visible for a while."""

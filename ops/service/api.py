@@ -163,6 +163,9 @@ class ServiceApp(ControlApp):
             await self._pipeline.merge()
         except DatabaseLocked as held:
             raise Refused(f"{held}; what was recorded can be queried all the same") from held
+        except self._pipeline.store.transient as error:
+            why = self._pipeline.store.describe(error, merging=True)
+            raise Refused(f"{why}; the tail stays, and the service tries again") from error
 
     async def reload(self) -> Mapping[str, object]:
         """Reads the configuration again; an invalid one changes nothing, and every mistake in it is reported.

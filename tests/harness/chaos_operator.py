@@ -8,7 +8,7 @@ import trio
 
 from actors.model.errors import DatabaseLocked
 from supervisor import TransientError, UnknownActorError
-from tests.harness.chaos_store import Boom
+from tests.harness.chaos_store import Boom, FakeStore
 from tests.harness.chaos_venue import SYMBOLS
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Operator:
         self._log.append(f"{trio.current_time():.3f} s: {what} for {patience_s} s")
         with (
             trio.move_on_after(patience_s),
-            suppress(UnknownActorError, RuntimeError, DatabaseLocked, Boom, TransientError),
+            suppress(UnknownActorError, RuntimeError, DatabaseLocked, Boom, TransientError, *FakeStore.transient),
         ):
             await commands[what]()
             if what.startswith("pause"):

@@ -164,6 +164,7 @@ ADVICE = {
     "…: … rows were written instead of …; nothing was kept: export again": "export again",
     "top draws on a terminal, and …; `tickwarden status` prints the same "
     "once": "`tickwarden status` prints the same once",
+    "…; the tail stays, and the service tries again": "the service tries again",
     "…; what was recorded can be queried all the same": "can be queried all the same",
     "……; try again later": "try again later",
     "…, or how long ago, like 15min, 2h or 3d": "like 15min, 2h or 3d",
