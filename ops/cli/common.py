@@ -4,8 +4,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -122,16 +121,6 @@ def quiet_option(command: F) -> F:
     return click.option(
         "-q", "--quiet", is_flag=True, help="Print no progress, only results, warnings and errors."
     )(command)
-
-
-@contextmanager
-def naming(made: Path) -> Iterator[None]:
-    """Adds this file to an error of the system that names none, as that of a write to a full disk."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(made)
-        raise
 
 
 def print_json(value: object) -> None:

@@ -9,7 +9,7 @@ import click
 
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED
-from ops.cli.common import LocalPath, naming
+from ops.cli.common import LocalPath
 from ops.cli.completing import known_exchanges
 from ops.cli.questions import (
     ask_exchanges,
@@ -25,7 +25,7 @@ from ops.config.config import Config, ConfigErrors, config_of
 from ops.config.keys import DEFAULT_SYMBOLS
 from ops.config.paths import host_mistakes
 from ops.config.starter import default_symbols, starter_toml
-from ops.export.target import ExportError, check, place_file, workshop
+from ops.export.target import ExportError, check, naming, place_file, workshop
 from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.suggestions import did_you_mean
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 
 from actors.model.errors import DatabaseLocked
-from ops.cli.common import LocalPath, config_option, configuration, naming, range_options, timeout_option
+from ops.cli.common import LocalPath, config_option, configuration, range_options, timeout_option
 from ops.export.query import QueryError
 from ops.export.report import report
 from ops.export.report_html import page
-from ops.export.target import ExportError, check, make_durable, place_file, workshop
+from ops.export.target import ExportError, check, make_durable, naming, place_file, workshop
 from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.output import json_text, takes_unicode
 

@@ -20,20 +20,12 @@ from actors.store.views import extra_view_sql
 from ops.export.progress import watched
 from ops.export.query import LOCK_TIMEOUT_S
 from ops.export.source import Source, opened
-from ops.export.target import ExportError, check, make_durable, place_file, place_folder, unwritable, workshop
+from ops.export.target import ExportError, check, make_durable, named, place_file, place_folder, workshop
 
 STORAGE_VERSION = "v1.2.0"  # the oldest format: every DuckDB since 1.2 opens the copy
 MEMORY_LIMIT = "512MB"
 UNIT_ROWS_MAX = 5_000_000  # rows sorted at once; beyond the memory limit they are spilled beside the target
 THREADS = 2  # a service may be recording on the same machine
-
-# Of a file that cannot be written: a failed COMMIT is a TransactionException.
-_UNWRITTEN = (
-    duckdb.IOException,
-    duckdb.TransactionException,
-    duckdb.FatalException,
-    duckdb.OutOfMemoryException,
-)
 
 Progress = Callable[[int, int], None]  # rows done, rows in total
 
@@ -86,7 +78,7 @@ def export(
     check(source.absolute(), target, as_folder=as_folder, overwrite=overwrite)
     # One thread writes the rows of a folder in order, see partitions.write.
     place, threads = (place_folder, 1) if as_folder else (place_file, THREADS)
-    with workshop(target) as work, interrupts(), _named(target):
+    with workshop(target) as work, interrupts(), named(target):
         made, spill = work / "made", work / "spill"
         with opened(source, Limits(MEMORY_LIMIT, spill, threads), timeout_s=timeout_s) as src:
             if as_folder:
@@ -110,15 +102,6 @@ def interrupts() -> Iterator[None]:
         if str(error) == _INTERRUPTED:
             raise KeyboardInterrupt from error
         raise
-
-
-@contextmanager
-def _named(target: Path) -> Iterator[None]:
-    """DuckDB's errors of a full or failing disk become ExportError; its text names a file of the workshop."""
-    try:
-        yield
-    except _UNWRITTEN as error:
-        raise unwritable(target, str(error).partition("\n")[0].rpartition(": ")[2]) from error
 
 
 def _make_file(src: Source, made: Path, time_range: TimeRange, progress: Progress) -> dict[str, int]:

@@ -16,6 +16,7 @@ from actors.store.adjacent_tail import TailMissing, reach
 from actors.store.connecting import command_limits, connect
 from actors.store.duckdb_messages import held, holder
 from actors.store.foreign import foreign, special
+from ops.export.target import naming
 from supervisor import Backoff
 
 # The service holds the lock for some tens of milliseconds per merge: retry soon, then less often.
@@ -66,13 +67,17 @@ def run_query(
 
 
 def write_parquet(path: Path, sql: str, target: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> int:
-    """Writes what `sql` returns to a Parquet file without holding the rows in memory; how many. Raises likewise."""
+    """Writes what `sql` returns to a Parquet file without holding the rows in memory; how many.
+
+    Raises likewise, and OSError with the file's name if it cannot be written.
+    """
     with reading(path, timeout_s=timeout_s) as connection:
         # Unlike its type stubs, DuckDB returns None for a statement without rows.
         found: duckdb.DuckDBPyRelation | None = connection.sql(sql)
         if found is None:
             raise QueryError("the query returns no rows to write; write one like: FROM ticks")
-        found.write_parquet(str(target), compression="zstd")
+        with naming(target):
+            found.write_parquet(str(target), compression="zstd")
         row = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(target)]).fetchone()
         return int(row[0]) if row else 0
 

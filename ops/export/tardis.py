@@ -22,7 +22,7 @@ from actors.store.sql import digits
 from ops.export.export import MEMORY_LIMIT, THREADS, Exported, Progress, TimeRange, interrupts
 from ops.export.query import LOCK_TIMEOUT_S
 from ops.export.source import Source, opened
-from ops.export.target import ExportError, check, make_durable, place_files, workshop
+from ops.export.target import ExportError, check, make_durable, named, naming, place_files, workshop
 
 HEADER = b"exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n"
 ROWS_AT_ONCE = 20_000
@@ -67,7 +67,7 @@ def export_tardis(
     began = time.monotonic()
     target = target.absolute()
     check(source.absolute(), target, as_folder=True, overwrite=overwrite)
-    with workshop(target) as work, interrupts():
+    with workshop(target) as work, interrupts(), named(target):
         made, spill = work / "made", work / "spill"
         made.mkdir()
         with opened(source, Limits(MEMORY_LIMIT, spill, THREADS), timeout_s=timeout_s) as src:
@@ -116,7 +116,7 @@ def _write(src: Source, made: Path, time_range: TimeRange, progress: Progress) -
                     " export them to Parquet instead"
                 )
             head = f"{tardis},{_quoted(native)},".encode()
-            with gzip.open(path, "wb", GZIP_LEVEL) as file:
+            with naming(path), gzip.open(path, "wb", GZIP_LEVEL) as file:
                 file.write(HEADER)
                 for _, _, line in rows:
                     file.write(head + line.encode() + b"\n")

@@ -34,6 +34,7 @@ from ops.export.lake.compact_tables import COMPACTING, COMPACTIONS, COVERAGE, La
 from ops.export.lake.compact_ticks import How, Part, compact_part, is_compacted, parts_of
 from ops.export.lake.opening import compactions, engine_errors, open_lake
 from ops.export.query import QueryError
+from ops.export.target import ExportError
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
@@ -163,7 +164,7 @@ def _covered(lake: LakeFolder, days: Days, how: How, *, dry_run: bool) -> Iterat
                 yield Done(COVERAGE.name, days.exchange, day, "would be stored" if dry_run else "stored", rows=rows)
     except LakeChanged:
         return  # another run stores it
-    except QueryError as error:
+    except (QueryError, ExportError, OSError) as error:  # or it has no room for a temporary file
         yield Done(COVERAGE.name, None, None, "failed", problem=str(error))
 
 

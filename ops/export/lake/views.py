@@ -21,6 +21,7 @@ from ops.export.lake.opening import LakeTables, open_lake
 from ops.export.lake.tape import tape_sql
 from ops.export.lake.union import COVERAGE_COLUMNS, COVERAGE_UNION, GAPS_COLUMNS, GAPS_UNION, GROUPED, NEEDED, unite
 from ops.export.query import QueryError
+from ops.export.target import naming
 
 RECORDED_TICKS = "recorded_ticks"
 _COMPUTED = re.compile(r"\b(gaps|coverage)\b", re.I)  # a query that names them; others do not wait for them
@@ -52,8 +53,9 @@ class Answer:
             yield from rows
 
     def write_parquet(self, target: Path) -> int:
-        """Writes the rows to a Parquet file; how many."""
-        self._con.sql("FROM answer").write_parquet(str(target), compression="zstd")
+        """Writes the rows to a Parquet file; how many. Raises OSError with the file's name."""
+        with naming(target):
+            self._con.sql("FROM answer").write_parquet(str(target), compression="zstd")
         row = self._con.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(target)]).fetchone()
         return int(row[0]) if row else 0
 

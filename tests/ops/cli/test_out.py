@@ -73,6 +73,8 @@ def test_an_address_is_no_path_of_this_machine(line: str, folder: Path) -> None:
         "init {} --exchange okx",
         "export {}",
         "export --format parquet {}",
+        "export --format tardis {}",
+        "query 'FROM ticks' --format parquet --out {}",
     ],
 )
 def test_a_target_that_does_not_fit_is_named_too(line: str, folder: Path) -> None:
@@ -88,7 +90,7 @@ def test_a_target_that_does_not_fit_is_named_too(line: str, folder: Path) -> Non
         check=False,
     )
     assert done.returncode == 1 and not (folder / "new").exists()
-    assert done.stderr.startswith(f"{folder / 'new'} cannot be written: File too large")
+    assert done.stderr.startswith(f"{folder / 'new'} cannot be written: File too large; name a path")
 
 
 def test_rows_of_a_lake_and_a_configuration_likewise(tmp_path: Path) -> None:
@@ -97,6 +99,31 @@ def test_rows_of_a_lake_and_a_configuration_likewise(tmp_path: Path) -> None:
         store = ("--file", str(tmp_path / "t.duckdb")) if words[0] == "init" else ()
         done = tickwarden_here(*words, "/proc/new", *store, folder=tmp_path)
         assert done.returncode == 1 and "/proc/new cannot be written" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_rows_of_a_lake_that_do_not_fit_name_the_target(form: str, tmp_path: Path) -> None:
+    """Few of a lake's small tables fit below a limit of the size of a file, so the rows are large."""
+    small_lake(str(tmp_path / "lake"))
+    sql = "SELECT md5(CAST(value AS VARCHAR)) AS text FROM generate_series(1, 100000)"
+    done = subprocess.run(
+        [*COMMAND, "lake", "query", sql, "--uri", "lake", "--format", form, "--out", "new"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100_000, 100_000)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1 and not (tmp_path / "new").exists()
+    assert done.stderr.startswith(f"{tmp_path / 'new'} cannot be written: File too large; name a path")
+
+
+def test_a_query_that_cannot_read_does_not_blame_its_target(folder: Path, tmp_path: Path) -> None:
+    words = ("query", "FROM 'missing.parquet'", "--format", "parquet", "--out", str(tmp_path / "new"))
+    done = tickwarden_here(*words, folder=folder)
+    assert done.returncode == 1 and "missing.parquet" in done.stderr and "cannot be written" not in done.stderr
 
 
 def test_a_folder_is_not_replaced_by_a_report(folder: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -372,6 +373,16 @@ def test_days_without_a_folder_to_sort_them_in_are_named_and_stay_as_they_are(la
     failed = [one for one in run(lake, how=replace(HOW, folder=Path(missing))) if one.problem]
     assert [one.exchange for one in failed] == ["binance", "kraken", "upbit"] and stored(lake) == before
     assert all(missing in one.problem and "--temporary" in one.problem for one in failed)
+
+
+def test_a_coverage_without_a_folder_to_compute_it_in_is_named_and_the_rest_is_done(
+    lake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    done = run(lake, how=replace(HOW, folder=tmp_path))
+    (failed,) = [one for one in done if one.problem]
+    assert failed.table == "coverage" and str(tmp_path / "gone") in failed.problem
+    assert done[-1] is not failed
 
 
 def test_a_dry_run_does_not_wait_for_a_run_that_joins(lake: str) -> None:
