@@ -78,7 +78,7 @@ def export(
     check(source.absolute(), target, as_folder=as_folder, overwrite=overwrite)
     # One thread writes the rows of a folder in order, see partitions.write.
     place, threads = (place_folder, 1) if as_folder else (place_file, THREADS)
-    with workshop(target) as work, interrupts(), named(target):
+    with workshop(target) as work, interrupts(), named(target, work):
         made, spill = work / "made", work / "spill"
         with opened(source, Limits(MEMORY_LIMIT, spill, threads), timeout_s=timeout_s) as src:
             if as_folder:

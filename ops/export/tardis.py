@@ -67,7 +67,7 @@ def export_tardis(
     began = time.monotonic()
     target = target.absolute()
     check(source.absolute(), target, as_folder=True, overwrite=overwrite)
-    with workshop(target) as work, interrupts(), named(target):
+    with workshop(target) as work, interrupts(), named(target, work):
         made, spill = work / "made", work / "spill"
         made.mkdir()
         with opened(source, Limits(MEMORY_LIMIT, spill, THREADS), timeout_s=timeout_s) as src:

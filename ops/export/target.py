@@ -74,18 +74,23 @@ _UNWRITTEN = (
     duckdb.IOException,
     duckdb.TransactionException,
     duckdb.FatalException,
-    duckdb.OutOfMemoryException,
 )
 _NUMBER = re.compile(r'"errno":"(\d+)"')  # in the text of a write that DuckDB made in the background
+_FULL = re.compile("|".join(re.escape(os.strerror(number)) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 
 
 @contextmanager
-def named(target: Path) -> Iterator[None]:
-    """DuckDB's errors of a full or failing disk become ExportError; its text names a file of the workshop."""
+def named(target: Path, work: Path) -> Iterator[None]:
+    """DuckDB's errors become ExportError: of the target if they are about its workshop or a full disk, else, such
+    as of a damaged recording, with DuckDB's own words.
+    """
     try:
         yield
-    except _UNWRITTEN as error:
-        raise unwritable(target, _why(error)) from error
+    except duckdb.Error as error:
+        text = str(error)
+        if isinstance(error, _UNWRITTEN) and (str(work) in text or _NUMBER.search(text) or _FULL.search(text)):
+            raise unwritable(target, _why(error)) from error
+        raise ExportError(text.partition("\n")[0]) from error
 
 
 @contextmanager

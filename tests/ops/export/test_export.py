@@ -1,5 +1,6 @@
 """Copies are whole, exact, standalone and of one moment; what is not finished leaves nothing behind."""
 
+import os
 import signal
 import subprocess
 import threading
@@ -435,3 +436,15 @@ def test_what_coverage_stands_on_is_copied_whole(tmp_path: Path) -> None:
         con.execute("INSERT INTO store.gap_states BY NAME SELECT TIMESTAMPTZ '2020-01-01' AS \"at\", 'a' AS gap_id")
     done = export(told.path, copy, time_range=TimeRange(since_us=microseconds("2026-06-02")))
     assert (done.rows["feeds"], done.rows["gap_states"], done.rows["ticks"]) == (1, 1, 10)
+
+
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_a_recording_that_cannot_be_read_is_not_taken_for_a_target_that_cannot_be_written(
+    tmp_path: Path, as_folder: bool
+) -> None:
+    configured = settings(tmp_path)
+    record(configured, 3000, 3000)
+    os.truncate(configured.path, configured.path.stat().st_size // 2)
+    with pytest.raises(ExportError, match=r"ticks\.duckdb") as raised:
+        export(configured.path, tmp_path / "copy", as_folder=as_folder)
+    assert "cannot be written" not in str(raised.value)
