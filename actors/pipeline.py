@@ -189,11 +189,9 @@ class Pipeline:
         started, and returns when that process has released the store. `before` is then called when everything
         received since is durable, as the last step: whatever raises by then leaves the store to the other process.
         """
-        self.store.path.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as locked, self._scope:
             if predecessor is None:
-                refuse_foreign(self.store.path)
-                locked.enter_context(self._lock)
+                await self._room.repeat(partial(self._lock_store, locked))
                 await self._room.repeat(before)
             try:
                 if predecessor is None:
@@ -246,6 +244,12 @@ class Pipeline:
         for exchange in exchanges:
             await exchange.continuity.hold.replay()
         self._restored.set()
+
+    async def _lock_store(self, locked: ExitStack) -> None:
+        """A step of the start: the disk may have no room for the folder and the lock file."""
+        self.store.path.parent.mkdir(parents=True, exist_ok=True)
+        refuse_foreign(self.store.path)
+        locked.enter_context(self._lock)
 
     async def _open_store(self) -> None:
         """Waits while the disk is full. Not beside a query, as a process opens a file in one way only."""

@@ -9,25 +9,33 @@ import duckdb
 import trio
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-ROOM_BYTES_MIN = 1024 * 1024  # a disk with less counts as full if DuckDB's error has no errno
+ROOM_BYTES_MIN = 1024 * 1024  # a disk with less counts as full if DuckDB's error does not name the reason
 
 
 def is_full(error: BaseException, folder: Path) -> bool:
     """Whether the error, or one of its causes, comes from a full disk; `folder` is on the disk in question."""
     if isinstance(error, duckdb.Error):
+        if _named(error):
+            return True
         try:
             disk = os.statvfs(folder)
         except OSError:
             return False
-        return disk.f_bavail * disk.f_frsize < ROOM_BYTES_MIN
+        # A file system without a fixed number of inodes reports 0 of 0.
+        return disk.f_bavail * disk.f_frsize < ROOM_BYTES_MIN or (disk.f_files > 0 and disk.f_favail == 0)
     return any(isinstance(link, OSError) and link.errno in FULL for link in (error, error.__cause__))
 
 
 def disk_trouble(error: BaseException, folder: Path) -> str:
     """A message that stays the same over retries: DuckDB's own contains offsets in its temporary file."""
     if isinstance(error, duckdb.Error) and is_full(error, folder):
-        return os.strerror(errno.ENOSPC)
+        return _named(error) or os.strerror(errno.ENOSPC)
     return str(error)
+
+
+def _named(error: duckdb.Error) -> str:
+    """The reason that DuckDB's error names: no space or inodes, or the end of a quota; "" for any other error."""
+    return next((text for text in map(os.strerror, FULL) if text in str(error)), "")
 
 
 class RoomAwaiter:

@@ -20,12 +20,14 @@ from msgspec.structs import replace
 from actors.model.batch import Batch
 from actors.model.errors import DatabaseLocked
 from actors.pipeline import LOCKED_RETRY_S, Parts
+from actors.settings import DEFAULT_LIMITS
 from actors.store.database import SchemaNewer
+from actors.store.lock import StoreLock
 from actors.store.store import Store
 from ops.control.client import ControlClient, NoService
 from ops.monitoring import status as report
 from ops.service.tap_watcher import TapWatcher
-from supervisor import ActorHealth, ChildSpec, Context, Event, State
+from supervisor import ActorHealth, Backoff, ChildSpec, Context, Event, State
 from tests.harness.cli_process import COMMAND, environment
 from tests.harness.exchange_server import (
     HASTE,
@@ -275,6 +277,43 @@ async def test_a_start_that_cannot_read_what_is_stored_ends_with_the_reason_and_
         monkeypatch.undo()
         stored += await steady.recorded(tmp_path, tables, 10)
     assert query(tmp_path, "SELECT count(*) FROM ticks") == [(stored,)]
+
+
+@pytest.mark.parametrize(
+    ("owner", "step", "error"),
+    [
+        (Path, "mkdir", OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))),
+        (StoreLock, "__enter__", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))),
+        (Store, "start", duckdb.IOException('IO Error: Cannot open file "a": No space left on device')),
+        (Store, "start", duckdb.IOException('IO Error: Cannot open file "a": Disk quota exceeded')),
+    ],
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
+)
+async def test_a_start_waits_for_inodes_and_quota_as_for_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, step: str, error: Exception
+) -> None:
+    real, full = getattr(owner, step), True
+
+    def failing(*args: Any, **options: Any) -> Any:
+        if full:
+            raise error
+        return real(*args, **options)
+
+    server = Server(Client.gone)
+    hasty = replace(DEFAULT_LIMITS.sink, write_retry=Backoff(0.02, 0.05))
+    async with serving(server):
+        tables = table("okx", "okx", ["BTC/USDT"], server.url)
+        pipeline = pipeline_of(tmp_path, tables, limits=replace(DEFAULT_LIMITS, sink=hasty))
+        async with trio.open_nursery() as nursery:
+            monkeypatch.setattr(owner, step, failing)
+            nursery.start_soon(pipeline.run)
+            await until(lambda: pipeline.trouble)
+            assert f"waiting for space on the disk of {tmp_path}" in str(pipeline.trouble)
+            assert str(error).rpartition(": ")[2] in str(pipeline.trouble)
+            full = False
+            await until(lambda: pipeline.state == "running")
+            assert pipeline.trouble is None
+            pipeline.stop()
 
 
 async def test_the_service_is_ready_when_something_flows_and_reports_why_it_is_not(tmp_path: Path) -> None:
