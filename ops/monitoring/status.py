@@ -235,8 +235,7 @@ def not_ready(pipeline: Pipeline) -> list[str]:
     late_s = pipeline.buffer.oldest_s() - pipeline.settings.store.flush_interval_s
     if late_s > FLUSH_SLACK_S:
         reasons.append(f"ticks have waited {late_s:.0f} s longer than flush_interval_s for the writer")
-    wanted = [exchange for exchange in pipeline.exchanges.values() if exchange.settings.symbols]
-    if wanted and not any(exchange.fresh(FRESH_S) for exchange in wanted):
+    if not any(exchange.fresh(FRESH_S) for exchange in pipeline.exchanges.values()):
         reasons.append(f"nothing was received from any exchange in the last {FRESH_S:g} s")
     return reasons
 
