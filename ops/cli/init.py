@@ -25,7 +25,8 @@ from ops.config.config import Config, ConfigErrors, config_of
 from ops.config.keys import DEFAULT_SYMBOLS
 from ops.config.paths import host_mistakes
 from ops.config.starter import default_symbols, starter_toml
-from ops.export.target import ExportError, check, naming, place_file, workshop
+from ops.export.target import ExportError, check, place_file, workshop
+from ops.export.write_errors import naming
 from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.suggestions import did_you_mean
 

@@ -10,7 +10,8 @@ from ops.cli.common import LocalPath, config_option, configuration, range_option
 from ops.export.query import QueryError
 from ops.export.report import report
 from ops.export.report_html import page
-from ops.export.target import ExportError, check, make_durable, naming, place_file, workshop
+from ops.export.target import ExportError, check, make_durable, place_file, workshop
+from ops.export.write_errors import naming
 from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.output import json_text, takes_unicode
 

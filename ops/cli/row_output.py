@@ -10,7 +10,8 @@ import click
 
 from ops.cli.common import LocalPath, json_option, print_json
 from ops.export.examples import Example
-from ops.export.target import check, make_durable, naming, place_file, workshop
+from ops.export.target import check, make_durable, place_file, workshop
+from ops.export.write_errors import naming
 from ops.terminal.exit_codes import OK
 from ops.terminal.layout import Fit
 from ops.terminal.output import write_csv, write_json, write_markdown, write_table

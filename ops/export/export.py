@@ -20,7 +20,8 @@ from actors.store.views import extra_view_sql
 from ops.export.progress import watched
 from ops.export.query import LOCK_TIMEOUT_S
 from ops.export.source import Source, opened
-from ops.export.target import ExportError, check, make_durable, named, place_file, place_folder, workshop
+from ops.export.target import ExportError, check, make_durable, place_file, place_folder, workshop
+from ops.export.write_errors import named
 
 STORAGE_VERSION = "v1.2.0"  # the oldest format: every DuckDB since 1.2 opens the copy
 MEMORY_LIMIT = "512MB"

@@ -16,7 +16,7 @@ from actors.store.adjacent_tail import TailMissing, reach
 from actors.store.connecting import command_limits, connect
 from actors.store.duckdb_messages import held, holder
 from actors.store.foreign import foreign, special
-from ops.export.target import naming
+from ops.export.write_errors import naming
 from supervisor import Backoff
 
 # The service holds the lock for some tens of milliseconds per merge: retry soon, then less often.

@@ -22,7 +22,8 @@ from actors.store.sql import digits
 from ops.export.export import MEMORY_LIMIT, THREADS, Exported, Progress, TimeRange, interrupts
 from ops.export.query import LOCK_TIMEOUT_S
 from ops.export.source import Source, opened
-from ops.export.target import ExportError, check, make_durable, named, naming, place_files, workshop
+from ops.export.target import ExportError, check, make_durable, place_files, workshop
+from ops.export.write_errors import named, naming
 
 HEADER = b"exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n"
 ROWS_AT_ONCE = 20_000

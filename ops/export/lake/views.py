@@ -21,7 +21,7 @@ from ops.export.lake.opening import LakeTables, open_lake
 from ops.export.lake.tape import tape_sql
 from ops.export.lake.union import COVERAGE_COLUMNS, COVERAGE_UNION, GAPS_COLUMNS, GAPS_UNION, GROUPED, NEEDED, unite
 from ops.export.query import QueryError
-from ops.export.target import naming
+from ops.export.write_errors import naming
 
 RECORDED_TICKS = "recorded_ticks"
 _COMPUTED = re.compile(r"\b(gaps|coverage)\b", re.I)  # a query that names them; others do not wait for them
