@@ -22,6 +22,7 @@ from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.recent_ids import HORIZON_NS, KEYS_MAX, KEYS_MIN, RecentIds
 from actors.continuity.restore_sql import (
     AT,
+    BEGUN,
     ENDS,
     FIRSTS,
     GAPS,
@@ -324,15 +325,17 @@ class _Reading:
             for row in self._gaps.get(key, ())
             if row.reason is GapReason.DOWNTIME and row.from_id is None and row.from_ns is not None
         }
+        if not left:
+            return
+        for _, gap in list(self._ask_stored(BEGUN, _times(left, [row.from_ns for row in left.values()]))):
+            del left[gap]
         spans: dict[_Key, _Span] = {}
         for first_row in (max(0, self._rows - rows) for rows in windows):
             if not left:
                 break
-            values = _starts(left) | {"ends": [row.to_ns for row in left.values()]}
-            for key, gap, from_ns, from_id, live, exact in self._ask_stored(STARTS, values, first_row):
-                if exact:
-                    del left[gap]
-                elif from_ns is not None and (live or not first_row):
+            values = _times(left, [row.to_ns for row in left.values()])
+            for key, gap, from_ns, from_id, live in self._ask_stored(STARTS, values, first_row):
+                if live or not first_row:
                     row = left.pop(gap)
                     low, high = decimal(from_id), decimal(row.to_id)
                     if self._promises[key] is not IdPromise.CONTIGUOUS:
@@ -422,10 +425,8 @@ def _names(keys: Sequence[_Key]) -> dict[str, list[Any]]:
     return {"exchanges": [exchange for exchange, _ in keys], "symbols": [symbol for _, symbol in keys]}
 
 
-def _starts(gaps: Mapping[str, GapRow]) -> dict[str, list[Any]]:
-    rows = gaps.values()
-    names = _names([(row.exchange, row.symbol) for row in rows])
-    return names | {"gaps": list(gaps), "starts": [row.from_ns for row in rows]}
+def _times(gaps: Mapping[str, GapRow], times: list[int | None]) -> dict[str, list[Any]]:
+    return _names([(row.exchange, row.symbol) for row in gaps.values()]) | {"gaps": list(gaps), "times": times}
 
 
 def _portions(spans: Mapping[_Key, _Span]) -> Iterator[dict[_Key, _Span]]:

@@ -114,16 +114,25 @@ QUALIFY row_number() OVER (
   PARTITION BY exchange, symbol ORDER BY status = 'open' DESC, "at" DESC, gap_id) <= {GAPS_MAX}
 """
 
-# The newest trade before each of the gaps $gaps, $starts and $ends (their times), whether live ones are among those
-# before it, and whether one is stored from the very time with which it begins.
+# Those of $gaps with a trade from the very time with which they begin ($times). So written, DuckDB skips the blocks
+# without such times.
+BEGUN = f"""
+WITH g AS ({_EACH}, unnest($gaps::VARCHAR[]) AS gap, {AT.format("unnest($times::BIGINT[])")} AS start)
+SELECT exchange, symbol, gap FROM ({{stored}}) t JOIN g USING (exchange, symbol) WHERE t.timestamp = start
+UNION
+SELECT exchange, symbol, gap FROM ({{stored}}) t JOIN g USING (exchange, symbol)
+WHERE t.timestamp IS NULL AND t.received_at = start
+"""
+
+# The newest trade before the end ($times) of each of $gaps, and whether live ones are among those before it.
 STARTS = f"""
-SELECT t.exchange, t.symbol, g.gap, {_NS.format(f"max({_MADE}) {{before}}")},
-       arg_max(t.trade_id, {_MADE}) {{before}}, bool_or(t.source = 'stream') {{before}}, bool_or({_MADE} = g.start)
-FROM ({{stored}}) t JOIN (
-  {_EACH}, unnest($gaps::VARCHAR[]) AS gap, {AT.format("unnest($starts::BIGINT[])")} AS start,
-  {AT.format("unnest($ends::BIGINT[])")} AS until) g USING (exchange, symbol)
+WITH g AS ({_EACH}, unnest($gaps::VARCHAR[]) AS gap, {AT.format("unnest($times::BIGINT[])")} AS until)
+SELECT t.exchange, t.symbol, g.gap, {_NS.format(f"max({_MADE})")}, arg_max(t.trade_id, {_MADE}),
+       bool_or(t.source = 'stream')
+FROM ({{stored}}) t JOIN g USING (exchange, symbol)
+WHERE g.until IS NULL OR {_MADE} < g.until - INTERVAL {LATE_S} SECOND
 GROUP BY ALL
-""".replace("{before}", f"FILTER (g.until IS NULL OR {_MADE} < g.until - INTERVAL {LATE_S} SECOND)")
+"""
 
 # The ids of bounded gaps ($gaps) that are not stored. Trades lie within the times of their gaps.
 MISSING = f"""
