@@ -370,7 +370,7 @@ class Pipeline:
 
     async def _retake(self) -> None:
         """Locks and opens the store; tried again after an error of the disk or the system: nobody else records."""
-        said = ""
+        reported = ""
         while True:
             try:
                 self._lock.__enter__()
@@ -380,9 +380,9 @@ class Pipeline:
             except self.store.transient as error:
                 if self.stopping:
                     raise
-                if str(error) != said:
-                    said = str(error)
-                    self._report(EventRow(time.time_ns(), "store", "store_file_unavailable", said))
+                if str(error) != reported:
+                    reported = str(error)
+                    self._report(EventRow(time.time_ns(), "store", "store_file_unavailable", reported))
             else:
                 return
             await trio.sleep(LOCKED_RETRY_S)
@@ -417,11 +417,12 @@ class Pipeline:
         have paused stay so afterwards.
         """
         for actor in self.tree.snapshot():
+            if actor.kind in but:
+                continue
             with suppress(UnknownActorError):  # it has been removed while others were paused
-                if actor.kind not in but:
-                    if not self.tree.paused(actor.name):
-                        self._paused.append(actor.name)
-                    await self.tree.pause(actor.name)  # also one that still stops: it returns at its end
+                if not self.tree.paused(actor.name):
+                    self._paused.append(actor.name)
+                await self.tree.pause(actor.name)  # also one that still stops: it returns at its end
 
     async def _resume(self, name: str) -> None:
         """Resumes an actor, unless it has been removed or is being removed meanwhile."""

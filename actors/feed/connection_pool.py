@@ -94,13 +94,14 @@ class ConnectionPool:
 
     async def _start_new(self) -> None:
         """Starts the connections that have no actor yet, also those that an error has left without one."""
+        started = self._started()
         for connection in list(self.connections):
-            if not (self._has_actor(connection) or self._retired):
+            if connection.spec.name not in started and not self._retired:
                 await self._start(connection)
 
-    def _has_actor(self, connection: Connection) -> bool:
+    def _started(self) -> set[str]:
         assert self._branch is not None
-        return any(actor.name == connection.spec.name for actor in self._branch.snapshot())
+        return {actor.name for actor in self._branch.snapshot()}
 
     async def _start(self, connection: Connection) -> None:
         assert self._branch is not None
@@ -296,7 +297,7 @@ class ConnectionPool:
         elif replacement.overlaps_at == math.inf:
             replacement.overlaps_at = now
         overlapped = now - replacement.overlaps_at >= OVERLAP_S and _as_much(new, old, replacement.overlaps_at)
-        if overlapped or not self._has_actor(old):  # without the old one the new one is all that there is
+        if overlapped or old.spec.name not in self._started():  # without the old one the new one is all there is
             await self._end(old)
             return "replaced", f"{new.spec.name} has taken over from {old.spec.name}: {replacement.reason}"
         if now - replacement.since < self._limits.replacement_s:

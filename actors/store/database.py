@@ -19,7 +19,7 @@ from actors.model.errors import DatabaseLocked
 from actors.settings import StoreSettings
 from actors.store.adjacent_tail import Owner, TailMissing, owner_of, reach
 from actors.store.connecting import connect, other_storage, service_limits, transaction
-from actors.store.duckdb_messages import bare, held, holder
+from actors.store.duckdb_messages import bare, held, holder, system_reason
 from actors.store.filesystem import Files
 from actors.store.foreign import foreign
 from actors.store.migration import STEPS, NoWayUp, migrate
@@ -30,7 +30,6 @@ from actors.store.views import SCHEMA, create_views, schema_sql
 
 T = TypeVar("T")
 
-_SYSTEM_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS)
 # DuckDB's messages (1.5 to 2.0) for unreadable content. Only then is a file set aside: all other errors on opening
 # it (no space, no permission, no locks here) may be temporary, and the file is left alone. All patterns are applied
 # to a text without names (see duckdb_messages).
@@ -50,12 +49,8 @@ _TROUBLE_TYPES = (
     duckdb.TransactionException,
 )
 # The cause of an error that DuckDB words as damage, such as a write-ahead log that it had no room to replay.
-_SYSTEM = re.compile(
-    "|".join(
-        [*(re.escape(os.strerror(number)) for number in _SYSTEM_ERRORS), "max_temp_directory_size", "out of memory"]
-    ),
-    re.IGNORECASE,
-)
+_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS)
+_SHORT = re.compile(r"max_temp_directory_size|out of memory", re.IGNORECASE)
 _REFUSED = re.compile(r"newer version of duckdb|encrypted|crypto", re.IGNORECASE)
 _WAL = re.compile(r"replaying wal|corrupt wal", re.IGNORECASE)
 
@@ -111,7 +106,8 @@ def opening_error(error: duckdb.Error, path: Path) -> Exception:
 
 
 def _of_system(error: duckdb.Error, text: str) -> bool:
-    return isinstance(error, duckdb.OutOfMemoryException) or bool(_SYSTEM.search(text))
+    named = system_reason(text, _SYSTEM) or _SHORT.search(text)
+    return isinstance(error, duckdb.OutOfMemoryException) or bool(named)
 
 
 def _damaged(error: duckdb.Error, names: Iterable[Path]) -> FileDamaged | None:

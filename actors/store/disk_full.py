@@ -8,6 +8,8 @@ from pathlib import Path
 import duckdb
 import trio
 
+from actors.store.duckdb_messages import system_reason
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOM_BYTES_MIN = 1024 * 1024  # a disk with less counts as full if DuckDB's error does not name the reason
 
@@ -15,7 +17,7 @@ ROOM_BYTES_MIN = 1024 * 1024  # a disk with less counts as full if DuckDB's erro
 def is_full(error: BaseException, folder: Path) -> bool:
     """Whether the error, or one of its causes, comes from a full disk; `folder` is on the disk in question."""
     if isinstance(error, duckdb.Error):
-        if _named(error):
+        if system_reason(str(error), FULL):
             return True
         try:
             disk = os.statvfs(folder)
@@ -29,13 +31,8 @@ def is_full(error: BaseException, folder: Path) -> bool:
 def disk_trouble(error: BaseException, folder: Path) -> str:
     """A message that stays the same over retries: DuckDB's own contains offsets in its temporary file."""
     if isinstance(error, duckdb.Error) and is_full(error, folder):
-        return _named(error) or os.strerror(errno.ENOSPC)
+        return system_reason(str(error), FULL) or os.strerror(errno.ENOSPC)
     return str(error)
-
-
-def _named(error: duckdb.Error) -> str:
-    """The reason that DuckDB's error names: no space or inodes, or the end of a quota; "" for any other error."""
-    return next((text for text in map(os.strerror, FULL) if text in str(error)), "")
 
 
 class RoomAwaiter:

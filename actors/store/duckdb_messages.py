@@ -5,6 +5,7 @@ must not count as encrypted or damaged. So every check looks at the type of the 
 after all names have been removed.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,6 +39,11 @@ def holder(error: duckdb.Error) -> int | None:
     """The process that holds the file, if DuckDB names it: after the name of its program."""
     found = _PID.findall(str(error))
     return int(found[-1]) if found else None
+
+
+def system_reason(text: str, numbers: Iterable[int]) -> str:
+    """The first of these errors of the system, in its words, that the text names; "" for none."""
+    return next((reason for reason in map(os.strerror, numbers) if reason.lower() in text.lower()), "")
 
 
 def _spellings(name: str) -> Iterable[str]:

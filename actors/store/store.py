@@ -118,7 +118,7 @@ class Store:
         self._asked = False  # whether the file's watermark has been read since the start, or the last failed merge
         self._started = datetime.now(UTC)
         self.unreached = ""  # why other programs do not see the newest rows, if they do not
-        self._next = 1
+        self._numbered = 0  # the last number given
         self.newest = 0  # the newest batch in file and tail, by whichever process
         self.released = True  # another process may have the store, until `start`
         self.notices: deque[Notice] = deque(maxlen=1000)
@@ -160,7 +160,7 @@ class Store:
         # Numbers follow the clock, so that they rise even if file and tail were both lost. A watermark that another
         # process hides may be ahead of it, as an earlier clock may have been.
         hidden = self.path.exists() and not self._asked and self._manifest.last is None
-        self._next = max(self.newest, time.time_ns() // 1000 + (AHEAD_US if hidden else 0)) + 1
+        self._numbered = max(self.newest, time.time_ns() // 1000 + (AHEAD_US if hidden else 0))
         self.notices.extend(self._quarantine.find(self._tail.live(self._through), VERIFY_BYTES_MAX))
         self.measure()
 
@@ -196,9 +196,8 @@ class Store:
         """A number for the next batch, above all before it: in tail and file, and in a lake that has got batches of
         a file of which an older copy was put back.
         """
-        number = 1 + max(self._next - 1, self._through, self.ship_mark or 0)
-        self._next = number + 1
-        return number
+        self._numbered = 1 + max(self._numbered, self._through, self.ship_mark or 0)
+        return self._numbered
 
     def has_tail_ticks(self) -> bool:
         """Whether ticks are not in the file yet, as the folder of the tail is now."""

@@ -21,7 +21,7 @@ from ops.export.progress import watched
 from ops.export.query import LOCK_TIMEOUT_S
 from ops.export.source import Source, opened
 from ops.export.target import ExportError, check, make_durable, place_file, place_folder, workshop
-from ops.export.write_errors import named
+from ops.export.write_errors import export_errors
 
 STORAGE_VERSION = "v1.2.0"  # the oldest format: every DuckDB since 1.2 opens the copy
 MEMORY_LIMIT = "512MB"
@@ -79,7 +79,7 @@ def export(
     check(source.absolute(), target, as_folder=as_folder, overwrite=overwrite)
     # One thread writes the rows of a folder in order, see partitions.write.
     place, threads = (place_folder, 1) if as_folder else (place_file, THREADS)
-    with workshop(target) as work, interrupts(), named(target, work):
+    with workshop(target) as work, interrupts(), export_errors(target, work):
         made, spill = work / "made", work / "spill"
         with opened(source, Limits(MEMORY_LIMIT, spill, threads), timeout_s=timeout_s) as src:
             if as_folder:

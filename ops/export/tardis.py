@@ -23,7 +23,7 @@ from ops.export.export import MEMORY_LIMIT, THREADS, Exported, Progress, TimeRan
 from ops.export.query import LOCK_TIMEOUT_S
 from ops.export.source import Source, opened
 from ops.export.target import ExportError, check, make_durable, place_files, workshop
-from ops.export.write_errors import named, naming
+from ops.export.write_errors import export_errors, naming
 
 HEADER = b"exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n"
 ROWS_AT_ONCE = 20_000
@@ -68,7 +68,7 @@ def export_tardis(
     began = time.monotonic()
     target = target.absolute()
     check(source.absolute(), target, as_folder=True, overwrite=overwrite)
-    with workshop(target) as work, interrupts(), named(target, work):
+    with workshop(target) as work, interrupts(), export_errors(target, work):
         made, spill = work / "made", work / "spill"
         made.mkdir()
         with opened(source, Limits(MEMORY_LIMIT, spill, THREADS), timeout_s=timeout_s) as src:

@@ -9,20 +9,17 @@ from pathlib import Path
 
 import duckdb
 
+from actors.store.disk_full import FULL
+from actors.store.duckdb_messages import system_reason
 from ops.export.target import ExportError, unwritable
 
 # DuckDB's errors of a file that cannot be written: a failed COMMIT is a TransactionException.
-_UNWRITTEN = (
-    duckdb.IOException,
-    duckdb.TransactionException,
-    duckdb.FatalException,
-)
+_UNWRITTEN = (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException)
 _NUMBER = re.compile(r'"errno":"(\d+)"')  # in the text of a write that DuckDB made in the background
-_FULL = re.compile("|".join(re.escape(os.strerror(number)) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 
 
 @contextmanager
-def named(target: Path, work: Path) -> Iterator[None]:
+def export_errors(target: Path, work: Path) -> Iterator[None]:
     """DuckDB's errors become ExportError: of the target if they are about its workshop or a full disk, else, such
     as of a damaged recording, with DuckDB's own words.
     """
@@ -30,7 +27,8 @@ def named(target: Path, work: Path) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         text = str(error)
-        if isinstance(error, _UNWRITTEN) and (str(work) in text or _NUMBER.search(text) or _FULL.search(text)):
+        full = _NUMBER.search(text) or system_reason(text, (*FULL, errno.EFBIG))
+        if isinstance(error, _UNWRITTEN) and (full or str(work) in text):
             raise unwritable(target, _why(error)) from error
         raise ExportError(text.partition("\n")[0]) from error
 

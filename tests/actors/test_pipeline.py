@@ -515,15 +515,16 @@ async def test_an_exchange_whose_addition_or_removal_is_cancelled_is_known_exact
     check_audit(tmp_path)
 
 
+async def silent(client: Client) -> None:
+    """Does not answer the close frame, so that the connection takes a while to stop."""
+    await client.accept()
+    await client.ask()
+    await trio.sleep_forever()
+
+
 async def test_a_hand_over_that_fails_while_an_exchange_is_being_removed_lets_the_others_go_on(
     tmp_path: Path,
 ) -> None:
-    async def silent(client: Client) -> None:
-        """Does not answer the close frame, so that the connection takes a while to stop."""
-        await client.accept()
-        await client.ask()
-        await trio.sleep_forever()
-
     steady, other = Steady(), Server(silent)
     async with serving(steady.server, other):
         tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)
@@ -626,12 +627,6 @@ async def test_a_hand_over_that_fails_resumes_what_it_has_paused_and_not_what_an
 
 
 async def test_an_addition_that_is_overtaken_by_a_stop_reports_that_and_nothing_else(tmp_path: Path) -> None:
-    async def silent(client: Client) -> None:
-        """Does not answer the close frame, so that the stop takes a while."""
-        await client.accept()
-        await client.ask()
-        await trio.sleep_forever()
-
     steady, other = Steady(), Server(silent)
     async with serving(steady.server, other):
         tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)

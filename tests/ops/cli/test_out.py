@@ -38,6 +38,22 @@ def folder() -> Iterator[Path]:
         yield made
 
 
+def check_too_large(folder: Path, limit: int, *words: str) -> None:
+    """The command is to write `new` there, and no file may be larger than the limit, in bytes."""
+    done = subprocess.run(
+        [*COMMAND, *words],
+        cwd=folder,
+        env=environment(folder),
+        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1 and not (folder / "new").exists()
+    assert done.stderr.startswith(f"{folder / 'new'} cannot be written: File too large; name a path")
+
+
 @pytest.mark.parametrize("line", WRITING)
 @pytest.mark.parametrize("target", ["plain/new", "/proc/new"])  # nobody, root neither, may write there
 def test_a_path_that_cannot_be_written_is_named_as_it_was_given(line: str, target: str, folder: Path) -> None:
@@ -79,18 +95,7 @@ def test_an_address_is_no_path_of_this_machine(line: str, folder: Path) -> None:
 )
 def test_a_target_that_does_not_fit_is_named_too(line: str, folder: Path) -> None:
     """The system's error of a write names no file; the limit stands for a full disk, which needs root."""
-    done = subprocess.run(
-        [*COMMAND, *shlex.split(line.format("new"))],
-        cwd=folder,
-        env=environment(folder),
-        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (10, 10)),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1 and not (folder / "new").exists()
-    assert done.stderr.startswith(f"{folder / 'new'} cannot be written: File too large; name a path")
+    check_too_large(folder, 10, *shlex.split(line.format("new")))
 
 
 def test_rows_of_a_lake_and_a_configuration_likewise(tmp_path: Path) -> None:
@@ -106,18 +111,7 @@ def test_rows_of_a_lake_that_do_not_fit_name_the_target(form: str, tmp_path: Pat
     """Few of a lake's small tables fit below a limit of the size of a file, so the rows are large."""
     small_lake(str(tmp_path / "lake"))
     sql = "SELECT md5(CAST(value AS VARCHAR)) AS text FROM generate_series(1, 100000)"
-    done = subprocess.run(
-        [*COMMAND, "lake", "query", sql, "--uri", "lake", "--format", form, "--out", "new"],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100_000, 100_000)),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1 and not (tmp_path / "new").exists()
-    assert done.stderr.startswith(f"{tmp_path / 'new'} cannot be written: File too large; name a path")
+    check_too_large(tmp_path, 100_000, "lake", "query", sql, "--uri", "lake", "--format", form, "--out", "new")
 
 
 def test_a_query_that_cannot_read_does_not_blame_its_target(folder: Path, tmp_path: Path) -> None:
