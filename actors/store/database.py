@@ -22,6 +22,7 @@ from actors.store.connecting import connect, other_storage, service_limits, tran
 from actors.store.duckdb_messages import bare, held, holder, system_reason
 from actors.store.filesystem import Files
 from actors.store.foreign import foreign
+from actors.store.library_pages import release_library_pages
 from actors.store.migration import STEPS, NoWayUp, migrate
 from actors.store.sql import numbered
 from actors.store.tables import BATCH, SCHEMA_VERSION, TABLES
@@ -174,6 +175,7 @@ class DuckFile:
             raise
         finally:
             con.close()
+            release_library_pages()
 
     def _check_size(self, con: duckdb.DuckDBPyConnection) -> None:
         """Detects a truncated file: DuckDB opens it, and fails only when it reads a row of the missing end."""
@@ -230,6 +232,7 @@ class DuckFile:
             raise
         finally:
             con.close()
+            release_library_pages()
 
     def peek(self) -> Owner | None:
         """What a file that others are reading says about itself; None if it is being written or is not ours."""
