@@ -166,11 +166,11 @@ class Tracker:
     def passes(self, row: Row) -> bool:
         """While blind: whether a row is treated as not stored yet.
 
-        Rows marked as replayed are not, nor rows older than the first trade, which is a live one if any arrives
-        early on, and ends the outage. Rejected rows lie in the gap that `restore_late` opens.
+        Rows older than the first trade are not, nor rows marked as replayed that are not newer than it. It is a live
+        one if any arrives early on, and ends the outage. Rejected rows lie in the gap that `restore_late` opens.
         """
         if row.source != "stream":
-            return bool(row.known)
+            return bool(row.known) or self._after_beginning(row)
         if self.began is not None:
             begins_ns = self.began.time_ns
             return row.time_ns is None or begins_ns is None or row.time_ns > begins_ns - BLIND_LATE_NS
@@ -183,6 +183,11 @@ class Tracker:
         number = decimal(row.trade_id)
         self.began = Before(None if number is None else number - row.span + 1, row.time_ns, row.trade_id)
         return True
+
+    def _after_beginning(self, row: Row) -> bool:
+        """Whether a row was traded after the first trade of this run, so that no earlier run can have stored it."""
+        begins_ns = None if self.began is None else self.began.time_ns
+        return begins_ns is not None and row.time_ns is not None and row.time_ns > begins_ns
 
     def go_blind(self, since_ns: int, now_ns: int) -> None:
         """Starts without a readable file: trades stored until about `since_ns` are unknown."""

@@ -86,6 +86,22 @@ def test_what_the_exchange_sends_again_first_is_not_treated_as_the_beginning() -
     assert admit(continuity, ["old"], time_s=20.0) == []
 
 
+@pytest.mark.parametrize(
+    "promise", [IdPromise.CONTIGUOUS, IdPromise.INCREASING, IdPromise.OPAQUE, IdPromise.REPEATED, IdPromise.NONE]
+)
+def test_what_is_sent_again_after_a_reconnect_of_this_run_is_stored(promise: IdPromise) -> None:
+    """Nobody else can have stored what was traded after the first trade of the run."""
+    continuity = blind(promise)
+    for n in range(90, 95):
+        assert admit(continuity, [n], time_s=float(n)) == [str(n)]
+    continuity.disconnected([BTC], T0_NS + 95 * SECOND_NS)
+    continuity.connected([BTC], T0_NS + 100 * SECOND_NS)
+    resent = {n: admit(continuity, [n], time_s=float(n), source="snapshot") for n in [3, 90, *range(93, 101)]}
+    assert {n for n, stored in resent.items() if stored} == set(range(95, 101))
+    assert admit(continuity, [101], time_s=101.0) == ["101"]
+    assert admit(continuity, [102], time_s=102.0, source="snapshot") == ["102"], "a live one that came late"
+
+
 # -- the file could not be read during the whole run, and the next run finds what it left ---------------
 
 TOUCHED_NS = T0_NS + 70 * SECOND_NS  # another program wrote the file last
