@@ -166,8 +166,8 @@ class Tracker:
     def passes(self, row: Row) -> bool:
         """While blind: whether a row is treated as not stored yet.
 
-        Rows older than the first trade are not, nor rows marked as replayed that are not newer than it. It is a live
-        one if any arrives early on, and ends the outage. Rejected rows lie in the gap that `restore_late` opens.
+        Rows older than the first trade are not, nor rows marked as replayed that are not newer than it. The
+        first is a live one if any arrives early on, and ends the outage. Rejected rows lie in `restore_late`'s gap.
         """
         if row.source != "stream":
             return bool(row.known) or self._after_beginning(row)

@@ -284,9 +284,9 @@ class Decoder:
         if isinstance(control, FieldError):
             failure = control
         elif isinstance(control, MalformedTrade):
-            parts = _parts(message, self._dialect.list_key)
-            if len(parts) > 1:
-                for part in parts:
+            single = parts(message, self._dialect)
+            if len(single) > 1:
+                for part in single:
                     try:
                         self._append([part], [received_ns], block, outcome)
                     except _REFUSED as error:
@@ -397,16 +397,20 @@ def _parse(text: str) -> object:
         return json.loads(text, parse_int=lambda digits: int(digits[:20]))
 
 
-def _parts(message: bytes, list_key: str) -> list[bytes]:
+def parts(message: bytes, dialect: Dialect) -> list[bytes]:
     """Splits a message into one message per trade of its list; [] if that is impossible.
 
     The content copied for each trade is bounded, so that time and memory are linear in the size of the message.
     """
     try:
-        parts = list(islice(_split(message, list_key.split(".")), ENTRIES_MAX + 1)) if list_key else []
+        if dialect.split is not None and message.lstrip()[:1] not in (b"{", b"["):
+            split = dialect.split(message)
+        else:
+            split = _split(message, dialect.list_key.split(".")) if dialect.list_key else iter(())
+        found = list(islice(split, ENTRIES_MAX + 1))
     except _REFUSED:
         return []
-    return parts if len(parts) <= ENTRIES_MAX else []
+    return found if len(found) <= ENTRIES_MAX else []
 
 
 def _split(raw: bytes, path: list[str]) -> Iterator[bytes]:
@@ -422,11 +426,12 @@ def _split(raw: bytes, path: list[str]) -> Iterator[bytes]:
         raise ValueError("no list at the place of the trades")
     else:
         members = _object.decode(raw)
-        trades = bytes(members.pop(path[0]))
+        key = next((key for key in path[0].split("|") if key in members), "")
+        trades = bytes(members.pop(key))
         short = (pair for pair in members.items() if len(pair[0]) + len(bytes(pair[1])) <= MEMBER_BYTES_MAX)
         envelope = dict(islice(short, MEMBERS_MAX))
         for part in _split(trades, path[1:]):
-            yield msgspec.json.encode({**envelope, path[0]: msgspec.Raw(part)})
+            yield msgspec.json.encode({**envelope, key: msgspec.Raw(part)})
 
 
 def _split_place(elements: list[msgspec.Raw], place: int, path: list[str]) -> Iterator[bytes]:

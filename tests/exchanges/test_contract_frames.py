@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.exchanges.contract.feed import KeepAlive
 from actors.exchanges.registry import EXCHANGES
-from actors.feed.decoder import Decoder
+from actors.feed.decoder import Decoder, parts
 from actors.model.ticks import Block
 from actors.wire.frame_parser import FrameParser
 from tests.harness.amounts import amount
@@ -120,6 +120,21 @@ def check_between(connection: Received, good: bytes, bad: bytes) -> None:
             rest = rest[outcome.messages :]
         from_good = messages.count(good) * alone.ticks
         assert ticks == len(block) >= from_good and ticks - from_good + odd >= 1, bad
+
+
+@every_exchange
+def test_a_frame_of_several_trades_splits_into_them_so_that_a_bad_one_is_rejected_alone(exchange: str) -> None:
+    def trades(block: Block) -> list[tuple[object, ...]]:
+        columns = (block.symbol, block.exchange_ns, block.price, block.volume, block.side, block.trade_id)
+        return sorted(zip(*columns, strict=True), key=str)
+
+    for connection in everything(exchange):
+        for message in connection.trades:
+            whole, single = Block(exchange), Block(exchange)
+            if connection.decoder(*connection.others).read([message], NOW_NS, whole).ticks > 1:
+                for part in parts(plain(exchange, message), dialect_of(exchange)):
+                    connection.decoder(*connection.others).read([packed(exchange, part)], NOW_NS, single)
+                assert trades(single) == trades(whole)
 
 
 @every_exchange

@@ -1,7 +1,7 @@
 """The WebSocket side of an exchange as a frozen value and a few pure functions: the dialect. No I/O here."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct, field
@@ -269,7 +269,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
       earlier frames of the connection; called once per connection with its markets by native name. It may see
       a frame twice: first in a batch that it rejects, then alone.
     - `list_key`: path to a frame's trade list, keys joined by dots (lists on the way are iterated; a number is
-      a list index), where one frame may hold several trades; then one bad trade is rejected alone.
+      a list index; keys for different frames are joined by "|"), where one frame may hold several trades; then
+      one bad trade is rejected alone.
+    - `split`: the same where frames are not JSON: one frame for each trade. Raises ValueError.
     - `answers_each`: a request for several markets is answered market by market, so that refusing one market
       does not affect the others of its request.
     - `acknowledges` False: the exchange documents that it answers no request. A market then counts as requested
@@ -315,6 +317,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     replay_note: str
     ping: Ping | Mapping[str, Ping] | None = None
     list_key: str = ""
+    split: Callable[[bytes], Iterable[bytes]] | None = None
     answers_each: bool = False
     acknowledges: bool | frozenset[str] = True
     request_replaces: bool = False

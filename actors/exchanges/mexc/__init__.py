@@ -5,7 +5,7 @@ from actors.exchanges.contract import history as h
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.instruments import InstrumentList
 from actors.exchanges.contract.rest import RateLimit
-from actors.exchanges.mexc import feed, history, instruments
+from actors.exchanges.mexc import feed, history, instruments, protobuf
 from actors.model.ticks import IdPromise
 
 BASE = "https://api.mexc.com"
@@ -38,6 +38,7 @@ MEXC = Exchange(
         trades=feed.trades,
         control=feed.control,
         list_key="data",
+        split=protobuf.split,
         # The stream has ids and the history none: always null on spot; for perpetuals no documented row has one
         # (unsure: no answer has been recorded). So a trade is known by time, price, volume and side on both.
         ids={"spot": IdPromise.NONE, "swap": IdPromise.NONE},

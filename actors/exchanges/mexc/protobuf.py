@@ -96,6 +96,28 @@ def _ms(time: bytes) -> int:
     return _varint(time, 0)[0]
 
 
+def split(message: bytes) -> Iterator[bytes]:
+    """One wrapper for each trade, with channel and symbol; raises ValueError."""
+    envelope = b"".join(
+        _field(number, value) for number, value in _fields(message) if number in (_CHANNEL, _SYMBOL)
+    )
+    for number, body in _fields(message):
+        if number in _BODIES:
+            for inner, deal in _fields(body):
+                if inner == _DEALS:
+                    yield envelope + _field(number, _field(inner, deal))
+
+
+def _field(number: int, value: bytes) -> bytes:
+    return _encoded(number << 3 | 2) + _encoded(len(value)) + value
+
+
+def _encoded(number: int) -> bytes:
+    """As a varint."""
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + _encoded(rest) if rest else bytes([low])
+
+
 def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The fields that have a length; all others are skipped."""
     at, end = 0, len(data)
