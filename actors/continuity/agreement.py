@@ -54,9 +54,12 @@ class _Pair:
         for feed in self.feeds:
             feed.waiting.clear()
 
-    def saw(self, feed: _Feed, key: object, at_ns: int, now: float, *, unique: bool) -> None:
-        """One of the two has delivered a trade."""
-        feed.newest = now
+    def saw(self, feed: _Feed, key: object, at_ns: int, now: float, *, unique: bool, again: bool) -> None:
+        """One of the two has delivered a trade; `again`: one that may have been made before it was asked for, so
+        that the other need not deliver it.
+        """
+        if not again:
+            feed.newest = now
         other = self.feeds[1] if feed is self.feeds[0] else self.feeds[0]
         waits = other.waiting.get(key)
         if waits is not None:
@@ -69,6 +72,9 @@ class _Pair:
                 self._done[0].add(key)
             if self.pace.from_ns is None and now >= self._sure_at:
                 self.pace.begin(self._matched_ns)
+        elif again:
+            if unique:  # else it could stand for another one that is equal
+                self._done[0].add(key)
         elif key in feed.waiting:
             feed.waiting[key][2] += not unique  # else sent again
         elif key not in self._done[0] and key not in self._done[1]:
@@ -165,7 +171,7 @@ class Agreement:
         )
         for symbol, trade_id, time_ns, price, volume, side, source, received_ns in rows:
             pair = pairs.get(symbol)
-            if pair is None or source not in ("stream", AFTER_BREAK):
+            if pair is None or source not in ("stream", "snapshot", AFTER_BREAK):
                 continue
             first, second = pair.feeds
             feed = first if first.session == session else second if second.session == session else None
@@ -173,7 +179,8 @@ class Agreement:
                 continue  # of other sessions, or to be held
             unique = trade_id is not None and self._promises.get(symbol) in _UNIQUE
             key = trade_id if unique else (trade_id, time_ns, price, volume, side)
-            pair.saw(feed, key, received_ns if time_ns is None else time_ns, now, unique=unique)
+            at_ns, again = received_ns if time_ns is None else time_ns, source == "snapshot"
+            pair.saw(feed, key, at_ns, now, unique=unique, again=again)
 
     def tick(self, trackers: Mapping[str, Tracker], now: float, now_ns: int) -> None:
         """Reports what has been proved, and what the two feeds disagree about."""

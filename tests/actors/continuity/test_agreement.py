@@ -47,10 +47,18 @@ class World:
             self.had[session].add(at_ns)
             self.send(session, text, at_ns, price, copies)
 
-    def send(self, session: int, text: str | None, at_ns: int, price: str = "1", copies: int = 1) -> None:
+    def send(
+        self,
+        session: int,
+        text: str | None,
+        at_ns: int,
+        price: str = "1",
+        copies: int = 1,
+        source: str = "stream",
+    ) -> None:
         block = Block("x")
         for _ in range(copies):
-            block.extend([BTC], [at_ns], [self.now_ns], [price], ["1"], ["buy"], [text], ["stream"])
+            block.extend([BTC], [at_ns], [self.now_ns], [price], ["1"], ["buy"], [text], [source])
         assert self.continuity.agreement is not None
         self.continuity.agreement.delivered(session, block, 0, self.now)
         self.continuity.deduplicator.admit(block, 0, None, self.now, session=session)
@@ -140,6 +148,27 @@ def test_a_trade_that_comes_late_within_the_tolerance_agrees(late_s: float) -> N
     world.trades(40, A, B)
     world.end()
     assert world.disagreements == [] and proves(world, at_ns)
+
+
+@pytest.mark.parametrize("first", [A, B])
+@pytest.mark.parametrize("promise", [IdPromise.OPAQUE, IdPromise.INCREASING])
+def test_a_trade_that_one_connection_delivers_as_an_old_one_counts(promise: IdPromise, first: int) -> None:
+    """Without a mark of the exchange all that comes soon after a request may have been made before it."""
+    world = World(promise)
+    world.trades(30, A, B)
+    for _ in range(20):
+        text, at_ns = f"{next(world.numbers) * 10}", world.now_ns
+        for session in (first, A + B - first):
+            world.send(session, text, at_ns, source="stream" if session == A else "snapshot")
+        world.wait(0.5)
+    world.trade(A)
+    odd_ns = world.made[-1][1]
+    world.trades(60, A, B)
+    world.end()
+    (gap,) = world.disagreements
+    assert gap.from_ns is not None and gap.to_ns is not None and gap.from_ns < odd_ns < gap.to_ns
+    assert gap.to_ns - gap.from_ns < 3 * SECOND_NS and not proves(world, odd_ns)
+    assert proves(world, world.made[25][1]) and proves(world, at_ns - SECOND_NS)
 
 
 def test_a_connection_that_delivers_nothing_proves_nothing_and_does_not_disagree() -> None:
