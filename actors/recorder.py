@@ -185,6 +185,7 @@ class ExchangeRecorder:
             intake,
             services.past,
             services.expect,
+            history=self._exchange.history is not None,
         )
         self._backfill = self._build_backfill(services)
         self._peers = services.peers

@@ -15,12 +15,14 @@ from actors.feed.accumulator import rejected
 from actors.feed.ticker import ticker
 from actors.model.chunk import Chunk, Source
 from actors.model.errors import DatabaseLocked
+from actors.model.records import GapStatus
 from actors.model.ticks import Block, IdPromise
 from actors.telemetry.ledger import Account
 from supervisor import Context, Mailbox
 
 ALARMS_SHOWN_MAX = 5  # rejected markets that health names
 TICK_S = 2.0  # how often overdue missing trades are checked
+REPLAY_NS = 10_000_000_000  # what an exchange sends again by itself has come so long after the gap's end
 
 Past = Callable[[str, Mapping[str, IdPromise], Mapping[str, Before]], Awaitable[Sequence[TrackerState]]]
 
@@ -31,7 +33,7 @@ class GapReporter:
     The buffer collects states of gaps where a batch ends: in one batch with the trades that were admitted before,
     which may fill them, and no later than those that follow. `markets` is the live mapping by symbol;
     `past(exchange, promises, before)` returns the stored states of the exchange's markets (see `read_states`), or
-    raises DatabaseLocked. `expect`: see Accumulator.
+    raises DatabaseLocked. `expect`: see Accumulator. Without a `history` nobody can fetch what is missing.
     """
 
     follows = True
@@ -45,9 +47,12 @@ class GapReporter:
         intake: Mailbox[Chunk],
         past: Past,
         expect: Callable[[Source], None],
+        *,
+        history: bool = True,
     ) -> None:
         self._exchange, self._markets, self._continuity = exchange, markets, continuity
         self._account, self._intake, self._past = account, intake, past
+        self._history = history
         self._unsent: list[Chunk] = []
         self._opened = 0  # gaps counted in the account
         self._expect = partial(expect, self)
@@ -64,9 +69,18 @@ class GapReporter:
         """Gathers what is to be reported; returns whether the stored state is to be looked up."""
         if self._account.refusals.watched:  # only what follows ends an alarm
             self._judge_refusals(context, now)
+        if not self._history:
+            self._give_up(time.time_ns())
         self.gather()
         context.handled(0)
         return bool(self._continuity.blind)
+
+    def _give_up(self, now_ns: int) -> None:
+        """Closes the gaps whose end is known: what has not been sent again cannot be had any more."""
+        for gap in self._continuity.unfinished():
+            if gap.bounded and now_ns - gap.at_ns > REPLAY_NS and not self._continuity.begins_unknown(gap):
+                status = GapStatus.PARTIAL if gap.recovered else GapStatus.LOST
+                self._continuity.resolved(gap.gap_id, gap.recovered, status, now_ns)
 
     def _judge_refusals(self, context: Context, now: float) -> None:
         """Degrades health while a considerable share of a market is rejected, and records gaps for it."""

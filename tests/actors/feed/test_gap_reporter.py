@@ -1,8 +1,10 @@
 """Gaps reach the store in one batch with the trades that were admitted before, whatever else waits."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -10,8 +12,8 @@ from actors.continuity.continuity import Continuity
 from actors.feed.gap_reporter import GapReporter
 from actors.model.chunk import Chunk
 from actors.model.records import GapStatus
-from actors.model.ticks import IdPromise
-from supervisor import Mailbox
+from actors.model.ticks import Block, IdPromise
+from supervisor import Context, Mailbox
 from tests.harness.backfill_parts import locked
 from tests.harness.buffering import NS, Desk, block, buffering
 
@@ -85,3 +87,38 @@ async def test_of_two_that_wait_for_room_each_gets_its_rows_in(autojump_clock: M
             async with room.receive() as chunk:
                 assert chunk.block == one
     assert reporter.rests() == []
+
+
+@pytest.mark.parametrize("history", [True, False])
+async def test_without_a_history_a_gap_is_lost_once_nothing_can_be_sent_again(
+    history: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: DOWN_NS + round(trio.current_time() * 1e9))
+    continuity = Continuity("x", {SYMBOL: IdPromise.OPAQUE})
+    account, room = Desk().ledger.account("x"), Mailbox[Chunk](1, on_dead_letter=lambda *_: None)
+    reporter = GapReporter("x", {}, continuity, account, room, locked, lambda _: None, history=history)
+
+    def admit(trade_id: str, session: int) -> None:
+        made = Block("x")
+        made.extend([SYMBOL], [time.time_ns()], [time.time_ns()], ["1"], ["1"], ["buy"], [trade_id], ["stream"])
+        continuity.deduplicator.admit(made, 0, None, trio.current_time(), session=session)
+
+    def gap() -> tuple[GapStatus, str | None]:
+        ends = [(gap.status, gap.to_id) for chunk in reporter.collect() for gap in chunk.gaps]
+        return ends[-1]
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reporter.run, Context("x:gaps"))
+        continuity.connected([SYMBOL], DOWN_NS, 1)
+        admit("1", 1)
+        continuity.disconnected([SYMBOL], DOWN_NS, session=1)
+        await trio.sleep(60.0)
+        assert gap() == (GapStatus.OPEN, None), "its end is not known yet"
+        continuity.connected([SYMBOL], time.time_ns(), 2)
+        admit("9", 2)
+        await trio.sleep(5.0)
+        assert gap() == (GapStatus.OPEN, "9"), "old trades may still be sent again"
+        await trio.sleep(10.0)
+        assert not history or reporter.collect() == []
+        assert history or gap() == (GapStatus.LOST, "9")
+        nursery.cancel_scope.cancel()
