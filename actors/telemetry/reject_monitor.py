@@ -22,6 +22,8 @@ EXCERPT_BYTES = 100
 SEARCHED_BYTES = 1024  # the part of a payload searched for the name of its market, which is near the beginning
 SEARCHED_MAX = 20  # rejects of one read that are searched; the others count as the last one
 _TEXT = re.compile(rb'"((?:[^"\\]|\\.)*+)"')
+_SIDE = re.compile(rb'"side"\s*:\s*"[^"\\]*"')  # "A" and "B" may be markets too
+_PART = re.compile(rb"[^.:@/\s\x00-\x1f]+")
 
 
 class Refused(Struct):
@@ -125,10 +127,16 @@ def _reads_min(symbol: str | None) -> int:
 
 
 def _named(payload: bytes, markets: Mapping[str, str]) -> list[str]:
-    """The markets whose names appear in a message as strings of their own, in any field."""
-    texts = _TEXT.findall(payload[:SEARCHED_BYTES].replace(b"\\/", b"/"))
-    found = (markets.get(text.decode("utf-8", "replace")) for text in texts)
-    return list(dict.fromkeys(symbol for symbol in found if symbol is not None))
+    """The markets whose names appear in a message as strings of their own, in any field but that of the side; else
+    those in a part of a string, such as a channel's name, or of what is no JSON.
+    """
+    begin = _SIDE.sub(b"", payload.lstrip()[:SEARCHED_BYTES].replace(b"\\/", b"/"))
+    texts = _TEXT.findall(begin) if begin[:1] in (b"{", b"[") else [begin]
+    for names in (texts, [part for text in texts for part in _PART.findall(text)]):
+        found = (markets.get(name.decode("utf-8", "replace")) for name in names)
+        if named := list(dict.fromkeys(symbol for symbol in found if symbol is not None)):
+            return named
+    return []
 
 
 def _alarm(one: Refused) -> str:

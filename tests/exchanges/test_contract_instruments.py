@@ -1,8 +1,9 @@
 """What the list of markets of each exchange promises: what it asks, and what it reads of recorded answers."""
 
+import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from tests.harness.exchange_cases import cases_of, market_of
 from tests.harness.exchange_values import dialect_of
 
 WITH_INSTRUMENTS = [name for name, exchange in EXCHANGES.items() if exchange.instruments is not None]
+PARALLEL = ("hyperliquid",)  # a row of its list belongs to that at the same place of another
 every_list = pytest.mark.parametrize("name", WITH_INSTRUMENTS)
 
 
@@ -95,6 +97,28 @@ def test_a_market_that_is_halted_or_restricted_for_a_while_counts_as_traded(
         return instruments.page(changed, instruments.requests[request_number]).instruments[0].active
 
     assert [status for status in (*traded, *not_traded) if active(status)] == list(traded)
+
+
+@every_list
+def test_a_row_that_is_no_market_costs_no_other(name: str) -> None:
+    instruments = list_of(name)
+    for case in cases_of(name).listed:
+        answer = json.loads(case.content())
+        lists = list(lists_of_objects(answer))
+        if name in PARALLEL or not lists:
+            continue
+        page = instruments.page(case.content(), instruments.requests[case.request])
+        max(lists, key=lambda rows: len(json.dumps(rows))).insert(1, {})
+        beside = instruments.page(json.dumps(answer).encode(), instruments.requests[case.request])
+        assert (beside.instruments, len(beside.odd)) == (page.instruments, len(page.odd) + 1)
+
+
+def lists_of_objects(value: object) -> Iterator[list[object]]:
+    """Those in a JSON value, at any depth."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        yield value
+    for inner in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
+        yield from lists_of_objects(inner)
 
 
 def test_an_invalid_row_of_a_list_costs_only_itself() -> None:

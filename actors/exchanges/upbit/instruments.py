@@ -3,7 +3,7 @@
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import InstrumentPage, instrument_of
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, instrument_of, read_instruments
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
@@ -16,15 +16,15 @@ class _Row(msgspec.Struct, gc=False):
     market: str
 
 
-_decoder = msgspec.json.Decoder(list[_Row])
+_rows, _row = msgspec.json.Decoder(list[msgspec.Raw]), msgspec.json.Decoder(_Row)
 
 
 def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
-    found, odd = [], []
-    for row in decoded(_decoder, body):
-        quote, _, base = row.market.partition("-")
-        if not (base and quote):
-            odd.append(row.market)
-            continue
-        found.append(instrument_of(Symbol(base, quote), row.market))
-    return InstrumentPage(tuple(found), odd=tuple(odd))
+    rows = decoded(_rows, body)
+    return read_instruments(rows, _instrument)
+
+
+def _instrument(raw: bytes) -> Instrument:
+    native = _row.decode(raw).market
+    quote, _, base = native.partition("-")
+    return instrument_of(Symbol(base, quote), native)

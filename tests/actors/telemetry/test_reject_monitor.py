@@ -208,6 +208,11 @@ def test_an_alarm_lasts_until_valid_trades_come() -> None:
         b'{"a":{"b":["x","BTC-USDT"]}}',
         b'["BTC-USDT",1',
         b'{"s":"BTC\\u002dUSDT","t":"BTC-USDT"}',
+        b'{"ch":"market.BTC-USDT.trade.detail"}',
+        b'{"stream":"trades:BTC-USDT"}',
+        b'{"channel":"trades.ETH-USDT.x","symbol":"BTC-USDT"}',
+        b"\x0a\x16deals@10ms@BTC-USDT\x1a\x08ETH-USDT0",
+        b'{"side":"ETH-USDT","coin":"BTC-USDT"}',
     ],
 )
 def test_the_market_is_found_whatever_its_field_is_called(payload: bytes) -> None:
