@@ -108,7 +108,9 @@ class Pipeline:
             parts.mailbox,
             on_refused=self._report_refused,
         )
-        self.clock = parts.clock(Lags(self.ledger.accounts, self.run_id), self.buffer.record_lag)
+        self.clock = parts.clock(
+            Lags(self.ledger.accounts, self.run_id), self.buffer.record_lag, on_jump=self._clock_jumped
+        )
         self.merger = Merger(
             self.store,
             settings.store,
@@ -367,6 +369,10 @@ class Pipeline:
             for watcher in self.buffer.watchers:
                 watcher.end()
         await self.go_on()
+
+    def _clock_jumped(self, jump_s: float) -> None:
+        for exchange in self.exchanges.values():
+            exchange.continuity.clock_jumped(jump_s)
 
     async def _retake(self) -> None:
         """Locks and opens the store; tried again after an error of the disk or the system: nobody else records."""

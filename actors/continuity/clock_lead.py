@@ -44,6 +44,13 @@ class Lead:
             return
         self._believe()
 
+    def jumped(self, jump_ns: int) -> None:
+        """This host's clock was set by so much, forward if positive: all leads are smaller by it since."""
+        self._peak = None if self._peak is None else self._peak - jump_ns
+        self._believed = None if self._believed is None else self._believed - jump_ns
+        self._turn_ns += jump_ns
+        self._believe()
+
     def _believe(self) -> None:
         known = [lead for lead in (self._believed, self._peak) if lead is not None]
         self.limit_ns = (max(known) if known else 0) + SLACK_NS
@@ -61,6 +68,8 @@ class Lead:
         """Returns the rows accepted after their waiting time; rejected ones are added to `decided`."""
         if not self.doubted or not (end or now - self.doubted[0][1].now >= HOLD_S):
             return []
+        if all(_lead(row) <= self.limit_ns for _, row in self.doubted):  # the clock has been set meanwhile
+            return self._take()
         known = self._peak is not None
         future = all(_lead(row) > SLACK_NS for _, row in self.doubted)
         if self._others < len(self.doubted) and not (known and future):

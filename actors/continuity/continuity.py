@@ -321,6 +321,10 @@ class Continuity:
         """
         return now_ns + self.deduplicator.lead.greatest_ns
 
+    def clock_jumped(self, jump_s: float) -> None:
+        """This host's clock was set by so much, forward if positive."""
+        self.deduplicator.lead.jumped(round(jump_s * 1e9))
+
     def gap(self, gap: str) -> GapRow | None:
         """The newest state of a gap that may still change."""
         return self._book.get(gap)

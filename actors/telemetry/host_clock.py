@@ -113,7 +113,7 @@ def _slept_s() -> float | None:
 
 class Clock:
     """The clock actor's state; the pipeline owns it. `record` receives the rows for the file; `jumps` counts,
-    `last` is the newest jump. `read` reads the host's clocks.
+    `last` is the newest jump. `on_jump(seconds)` is called for each that is sure. `read` reads the host's clocks.
     """
 
     def __init__(
@@ -121,10 +121,12 @@ class Clock:
         lags: Lags,
         record: Callable[[LagRow], None],
         *,
+        on_jump: Callable[[float], None] = lambda _: None,
         read: Callable[[], Reading | None] = read_clocks,
         limits: ClockLimits = DEFAULT_LIMITS,
     ) -> None:
         self.lags, self._record, self._read, self._limits = lags, record, read, limits
+        self._on_jump = on_jump
         self._watch = ClockWatch()
         self._row_ends = float("inf")
         self._alarm, self._alarm_until = "", 0.0
@@ -158,6 +160,8 @@ class Clock:
             self.jumps, self.last, self.last_ns = self.jumps + 1, found, reading.wall_ns
             self._alarm, self._alarm_until = found.reason, trio.current_time() + ALARM_S
             context.note(found.event, found.reason, jump_s=round(found.jump_s, 6))
+            if found.sure:
+                self._on_jump(found.jump_s)
         elif found is not None:
             context.note(found.event, found.reason, slept_s=round(found.slept_s, 6))
 

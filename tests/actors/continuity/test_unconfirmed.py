@@ -332,6 +332,33 @@ def test_a_clock_that_is_set_back_costs_no_trade() -> None:
     assert timed(continuity, [1], 13.0, HOUR_S, ETH).trade_id == ["1"]
 
 
+@pytest.mark.parametrize("noticed_s", [9.5, 10.5])
+def test_this_hosts_clock_set_back_costs_a_slow_market_no_trade(noticed_s: float) -> None:
+    """Its next trade seems to come from the future, and no second one confirms that."""
+    continuity, stored = one(), list[str | None]()
+    stored += timed(continuity, [1], 0.0, 0.0).trade_id
+    for number, at in ((2, 10.0), (3, 20.0), (4, 30.0)):
+        if at == 10.0 and noticed_s < at:
+            continuity.clock_jumped(-HOUR_S)
+        stored += timed(continuity, [number], at, HOUR_S).trade_id
+        if at == 10.0 and noticed_s > at:
+            continuity.clock_jumped(-HOUR_S)
+        continuity.tick(at + HOLD_S + 1, T0_NS)
+        block, decided = continuity.deduplicator.take_decided(at + HOLD_S + 1)
+        assert decided.refused == []
+        stored += block.trade_id
+    assert stored == ["1", "2", "3", "4"]
+
+
+def test_this_hosts_clock_set_forward_makes_no_time_of_the_exchange_that_has_not_come() -> None:
+    continuity = one()
+    timed(continuity, [1], 0.0, HOUR_S)
+    timed(continuity, [2, 3, 4], 0.1, HOUR_S)
+    assert continuity.exchange_ns(T0_NS) == pytest.approx(T0_NS + HOUR_S * 1e9, abs=1e9)
+    continuity.clock_jumped(HOUR_S)
+    assert continuity.exchange_ns(T0_NS) == pytest.approx(T0_NS, abs=1e9)
+
+
 def test_a_single_trade_before_any_other_is_stored_even_if_a_clock_is_wrong() -> None:
     continuity = one()
     assert timed(continuity, [5], 0.0, HOUR_S).trade_id == []
