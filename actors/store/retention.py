@@ -32,7 +32,7 @@ from actors.store.views import SCHEMA
 
 _MINUTE_US = 60_000_000
 KEPT = (TICKS.name,)  # tables of which the newest rows stay
-AHEAD_US = DAY_US  # of the newest trade: within a day of keep_days a wrong clock does no harm
+AHEAD_US = 60 * _MINUTE_US  # of the newest trade: at most so much too early a wrong clock may delete a day
 
 _LEDGER = f"{SCHEMA}.retention"
 # One row per table and day: `word` and `parts` name the archive files of the next piece, `rows` were deleted.
@@ -237,8 +237,8 @@ def _deletable(table: str, through: int | None, bounds: tuple[int | None, int]) 
 
 
 def _believed(con: duckdb.DuckDBPyConnection, now_us: int) -> int:
-    """The time now: this host's, but at most AHEAD_US after the newest merged trade by its exchange's time. 0, at
-    which nothing is old, if no exchange has sent a time.
+    """The time now: this host's, or that of the newest merged trade, by its exchange's clock, if the host's is more
+    than AHEAD_US ahead of it; 0, at which nothing is old, if no exchange has sent a time.
     """
     merged = f"FROM {SCHEMA}.{TICKS.name}"
     # Nearly always true, and DuckDB reads one block for it; the newest of all it finds by reading the whole column.
@@ -247,7 +247,7 @@ def _believed(con: duckdb.DuckDBPyConnection, now_us: int) -> int:
     ).fetchone():
         return now_us
     row = con.execute(f"SELECT epoch_us(max(timestamp)) {merged}").fetchone()
-    return 0 if row is None or row[0] is None else int(row[0]) + AHEAD_US
+    return 0 if row is None or row[0] is None else int(row[0])
 
 
 def _first_day(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from actors.backfill.rest_client import RestClientLimits
 from actors.continuity.twins import COMPOSITE
 from actors.exchanges.contract.feed import MS
 from actors.exchanges.contract.feed_helpers import S_NS
@@ -29,6 +30,15 @@ def test_a_history_keeps_its_own_limits(name: str) -> None:
     assert isinstance(ask, RestRequest) and ask.costs
     assert all(0 < cost <= limits[unit].burst for unit, cost in ask.costs.items())
     assert history.aggregated <= set(dialect_of(name).channels)
+
+
+@every_history
+def test_a_full_page_is_no_larger_than_what_is_read(name: str) -> None:
+    history = history_of(name)
+    for case in cases_of(name).pages:
+        query = query_of(name, symbol=case.symbol, channel=case.channel)
+        rows = len(history.page(case.content(), case.headers, query).trades.native)
+        assert len(case.content()) / rows * history.page_rows < RestClientLimits().body_bytes
 
 
 STEPS_NS = {"s": S_NS, "ms": MS, "us": 1000, "100 ns": 100, "ns": 1}

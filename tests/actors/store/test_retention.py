@@ -150,6 +150,18 @@ def test_a_clock_that_is_ahead_for_a_moment_deletes_nothing_that_trades_do_not_c
         assert len(ids(configured.path)) == len(everything) - 6
 
 
+def test_a_clock_that_is_ahead_deletes_no_day_that_a_right_one_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = recorded(settings(tmp_path), 1, 0)
+    real_ns = time.time_ns
+    with store(settings(tmp_path, keep_days=1)) as made:
+        for ahead_ns in (0, DAY_NS, 10 * DAY_NS):
+            monkeypatch.setattr(time, "time_ns", lambda ahead_ns=ahead_ns: real_ns() + ahead_ns)
+            retain(made)
+            assert ids(tmp_path / "ticks.duckdb") == everything
+
+
 def test_where_no_exchange_has_sent_a_time_nothing_is_deleted(tmp_path: Path) -> None:
     """Then only this host's clock knows how old anything is."""
     everything = recorded(settings(tmp_path), 5, 0)
