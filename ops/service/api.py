@@ -220,7 +220,8 @@ class ServiceApp(ControlApp):
         """Starts a repair, which runs in the service whether the client waits for it or not."""
         self._must_run()
         self._known(exchange)
-        now_us = time.time_ns() // 1000
+        recording = self._pipeline.exchanges[exchange]
+        now_us = recording.continuity.exchange_ns(time.time_ns()) // 1000  # this host's clock may be wrong
         try:
             from_us = max(0, microseconds(wanted.from_))  # DuckDB has no nanoseconds before 1677
             to_us = min(microseconds(wanted.to), now_us) if wanted.to else now_us
@@ -229,7 +230,7 @@ class ServiceApp(ControlApp):
         if from_us >= to_us:
             raise Refused(f"a time range begins before it ends, and before now; this one begins at {wanted.from_}")
         try:
-            order = self._pipeline.exchanges[exchange].repair(wanted.symbol, from_us * 1000, to_us * 1000)
+            order = recording.repair(wanted.symbol, from_us * 1000, to_us * 1000)
         except CannotRepair as error:
             raise Refused(str(error)) from error
         return report.repair(exchange, order)

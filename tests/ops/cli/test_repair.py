@@ -145,6 +145,15 @@ async def test_without_waiting_it_reports_that_the_repair_has_begun(desk: Desk) 
     assert abs(desk.orders[0].to_ns - time.time_ns()) < 60e9  # without --to up to now
 
 
+@pytest.mark.parametrize("ahead_s", [-600, 600])
+async def test_without_an_end_it_ends_now_by_the_exchanges_clock(ahead_s: int, desk: Desk) -> None:
+    lead = desk.pipeline.exchanges["binance"].continuity.deduplicator.lead
+    lead.saw(ahead_s * 1_000_000_000, time.time_ns(), 1)
+    async with open_desk(desk):
+        await desk.type(*BTC, "--from", "2026-06-01", "--no-wait")
+    assert abs(desk.orders[0].to_ns - time.time_ns() - ahead_s * 1e9) < 60e9
+
+
 async def test_no_repair_begins_before_1970(desk: Desk) -> None:
     """Times before 1677 do not fit 64 bits of nanoseconds; a query with one fails."""
     async with open_desk(desk):
