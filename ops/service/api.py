@@ -185,8 +185,12 @@ class ServiceApp(ControlApp):
             except AppliedInPart as error:
                 raise Refused(str(error)) from error
             # What needs a restart is not in force, and differs again at the next reload.
-            self._config = msgspec.structs.replace(self._config, log=new.log)
-            set_level(new.log.level)
+            log = self._config.log
+            if new.log.level != log.level:  # else the level of the command stays, such as that of --quiet
+                set_level(new.log.level)
+            self._config = msgspec.structs.replace(
+                self._config, log=msgspec.structs.replace(log, level=new.log.level)
+            )
         return done
 
     async def change_symbols(

@@ -55,6 +55,7 @@ async def apply_changes(pipeline: Pipeline, old: Config, new: Config) -> Mapping
     ]
     await _carry_out(pipeline, steps)
     fixed = [section for section in _FIXED if getattr(old, section) != getattr(new, section)]
+    fixed += ["log.format"] if old.log.format != new.log.format else []
     return {
         "added": added,
         "removed": removed,

@@ -24,6 +24,7 @@ BITGET = Exchange(
             requests_per_s=5.0,  # documented: 10 a second
             requests_max=200,  # documented: 240 an hour and connection
             connects_per_s=0.5,  # documented: 300 in 5 minutes and address
+            connections_max=100,  # documented: of an address
         ),
         silence_s=75.0,  # our ping is answered every 30 s: two answers missed
         ping=x.Ping(interval_s=30.0, text=lambda _number: "ping"),  # cut after 2 minutes without, also amid data

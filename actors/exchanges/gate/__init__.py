@@ -22,7 +22,8 @@ GATE = Exchange(
             symbols_per_connection=500,  # ours: no number is documented; 200 in one request were accepted
             symbols_per_request=50,  # ours: one unknown market makes its whole request fail
             requests_per_s=10.0,  # ours: no number is documented
-            connects_per_s=1.0,  # ours: no rate is documented, but 300 connections an address
+            connects_per_s=1.0,  # ours: no rate is documented
+            connections_max=300,  # documented: of an address
         ),
         silence_s=45.0,  # our ping is answered every 20 s: two answers missed
         ping=feed.PINGS,

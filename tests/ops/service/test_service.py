@@ -18,7 +18,7 @@ from actors.sink.sink import Merged
 from actors.store.store import Store
 from ops.config.config import load_config
 from ops.control.app import Refused
-from ops.service import service
+from ops.service import api, service
 from ops.service.api import ServiceApp
 from ops.service.reload import apply_changes
 from supervisor import MisconfiguredError
@@ -73,6 +73,29 @@ async def test_a_changed_lake_needs_a_restart_and_the_configuration_in_force_sho
     file.write_text(text.format("two"))
     done = await apply_changes(app._pipeline, config, load_config(file))
     assert done["needs_restart"] == ["lake"] and not any((done["added"], done["removed"], done["replaced"]))
+
+
+async def test_a_reload_changes_the_level_of_the_log_only_where_it_differs_and_never_its_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command may have chosen another level, as --quiet does."""
+    levels: list[str] = []
+    monkeypatch.setattr(api, "set_level", levels.append)
+    file = tmp_path / "c.toml"
+    text = '[log]\nlevel = "{}"\nformat = "{}"\n[exchanges.okx]\nsymbols = ["BTC/USDT"]\n'
+    file.write_text(text.format("info", "console"))
+    config = load_config(file)
+    app = ServiceApp(pipeline := Pipeline(config.pipeline()), config)
+    pipeline.state = "running"
+    for level, form, needs, changed in (
+        ("info", "console", [], []),
+        ("info", "json", ["log.format"], []),
+        ("debug", "json", ["log.format"], ["debug"]),
+        ("debug", "console", [], ["debug"]),
+    ):
+        file.write_text(text.format(level, form))
+        assert (await app.reload())["needs_restart"] == needs and levels == changed
+        assert app.config()["log"] == {"level": level, "format": "console"}
 
 
 @pytest.mark.parametrize(
