@@ -119,6 +119,7 @@ class Pipeline:
             limits=limits.sink,
             observe=self.ledger.merge_s.observe,
             on_gaps=self._report_lost,
+            on_created=self._describe,
         )
         self.crash_point = Files(os.environ.get("TICKWARDEN_CRASH_AT", "")).crash_point
         self.ship = ship_to(settings.lake, self.store, self.merger.limiter, self.crash_point)
@@ -369,6 +370,11 @@ class Pipeline:
             for watcher in self.buffer.watchers:
                 watcher.end()
         await self.go_on()
+
+    def _describe(self) -> None:
+        """Stores what a file has to know of the markets before it has their trades; another file had it."""
+        for exchange in self.exchanges.values():
+            exchange.describe(time.time_ns())
 
     def _clock_jumped(self, jump_s: float) -> None:
         for exchange in self.exchanges.values():

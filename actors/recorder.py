@@ -472,6 +472,12 @@ class ExchangeRecorder:
             started, ended, self.selection.left_out, self.selection.problems, (excess,) if excess else ()
         )
 
+    def describe(self, now_ns: int) -> None:
+        """Stores again that its markets are recorded, and the exchange's list: the file with them is gone."""
+        self.continuity.describe(now_ns)
+        if self.instruments is not None:
+            self.instruments.describe(now_ns)
+
     def repair(self, symbol: str, from_ns: int, to_ns: int) -> RepairJob:
         """Starts a job that fetches a range from the history again. Raises CannotRepair."""
         if symbol not in self._by_symbol:

@@ -197,6 +197,10 @@ class Instruments:
         if self.listed is NOT_LISTED and self._stored:
             self.listed = Listed(self._stored)  # there may be new ones since
 
+    def describe(self, now_ns: int) -> None:
+        """Stores all that is known again, as the file that had it is gone."""
+        self._record([row_of(self._exchange, one, now_ns) for one in (self._stored or {}).values()])
+
     def look(self) -> None:
         """The configured symbols have changed: health reports their problems."""
         self._news.set()

@@ -321,6 +321,11 @@ class Continuity:
         """
         return now_ns + self.deduplicator.lead.greatest_ns
 
+    def describe(self, now_ns: int) -> None:
+        """Reports again of each recorded market that it is: the file that had it is gone."""
+        for tracker in self._trackers.values():
+            tracker.describe(now_ns)
+
     def clock_jumped(self, jump_s: float) -> None:
         """This host's clock was set by so much, forward if positive."""
         self.deduplicator.lead.jumped(round(jump_s * 1e9))

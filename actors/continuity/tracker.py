@@ -235,6 +235,11 @@ class Tracker:
             self.started_ns = self.recorded_ns = now_ns
             self._report_feed(FeedEvent.STARTED, now_ns, None, None)
 
+    def describe(self, now_ns: int) -> None:
+        """The record goes on in another file: there it begins now."""
+        if self.started_ns is not None:
+            self._report_feed(FeedEvent.STARTED, now_ns, None, None)
+
     def stopped(self, now_ns: int) -> None:
         """The recording ends in an orderly shutdown."""
         if self.started_ns is not None:

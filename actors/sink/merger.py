@@ -23,7 +23,8 @@ ALARMS_SHOWN_MAX = 5  # in the reason of the actor; /v1/status lists all
 class Merger:
     """Merges every merge_interval_s, and once more before it ends. The pipeline owns it.
 
-    `on_event` and `on_gaps` receive the sink's reports: rows of `events`, and gaps of stored rows that were lost.
+    `on_event` and `on_gaps` receive the sink's reports: rows of `events`, and gaps of stored rows that were lost;
+    `on_created` is called when the database has been made.
     `observe` receives how long each merge locked the database. `limiter` is shared by everything that opens it.
     """
 
@@ -37,10 +38,12 @@ class Merger:
         limits: SinkLimits = DEFAULT_LIMITS.sink,
         observe: Callable[[float], None] = lambda _: None,
         on_gaps: Callable[[Sequence[GapRow]], None] = lambda _: None,
+        on_created: Callable[[], None] = lambda: None,
     ) -> None:
         self._sink, self._limits = sink, limits
         self._interval_s, self._finish_s = settings.merge_interval_s, finish_s
         self._on_event, self._on_gaps, self._observe = on_event, on_gaps, observe
+        self._on_created = on_created
         self.limiter = trio.CapacityLimiter(1)
         self._asked = trio.Event()
         self.last_merge_ns: int | None = None
@@ -175,6 +178,8 @@ class Merger:
         self.locked_s += report.locked_s
         self._observe(report.locked_s)
         self.last_merge_ns = time.time_ns()
+        if report.created:
+            self._on_created()
 
     def _failed(self, error: Exception) -> None:
         self.last, self.error = Merged(), error

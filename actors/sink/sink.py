@@ -35,12 +35,16 @@ class Notice(Struct, frozen=True):
 
 
 class Merged(Struct, frozen=True):
-    """The result of a merge. `backlog`: there is more to merge. `locked_s`: how long nobody else could read."""
+    """The result of a merge. `backlog`: there is more to merge. `locked_s`: how long nobody else could read.
+
+    `created`: the database was missing and has been made, so that rows which describe others are missing in it.
+    """
 
     rows: int = 0
     segments: int = 0
     locked_s: float = 0.0
     backlog: bool = False
+    created: bool = False
 
 
 class Retained(Struct, frozen=True):

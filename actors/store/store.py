@@ -310,7 +310,7 @@ class Store:
         if report.segments:
             self._manifest.append(state)
         self.measure()
-        return Merged(rows=report.rows, segments=report.segments, locked_s=locked_s, backlog=report.backlog)
+        return replace(report, locked_s=locked_s, created=bool(self._duck.created))
 
     def _merge_into(self, con: duckdb.DuckDBPyConnection, rows_max: int) -> tuple[Merged, Entry]:
         if not self._adopted or not self._duck.exists_in(con):

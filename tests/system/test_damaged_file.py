@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -80,6 +81,30 @@ def test_a_reload_that_finds_the_damage_replaces_the_exchange_and_the_service_go
         assert process.wait(PATIENCE_S) == 0
     log = (tmp_path / "log").read_text()
     assert "reload_step_failed" not in log and log.count("store_file_damaged") == 1
+
+
+@pytest.mark.parametrize("lose", [flip_one_bit, Path.unlink])
+def test_the_file_that_takes_its_place_knows_what_is_recorded(
+    lose: Callable[[Path], None], tmp_path: Path, sandbox: Sandbox
+) -> None:
+    path, seldom = tmp_path / "ticks.duckdb", QUICK.replace("0.5", "300")
+    with recording(tmp_path, sandbox.tables("binance"), store=seldom) as (service, process):
+        control = ControlClient(tmp_path / "ticks.duckdb.sock")
+        wait_for("ticks", lambda: service.stored("binance") > 100)
+        control.post("/v1/merge")
+        lose(path)
+        control.post("/v1/merge")
+        before = service.stored("binance")
+        wait_for("more ticks", lambda: service.stored("binance") > before + 100)
+        service.send(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+    with duckdb.connect(path, read_only=True) as con:
+        uncovered = """SELECT count(*) FROM ticks t WHERE received_at > (SELECT min(from_time) FROM coverage)
+            AND NOT EXISTS (SELECT 1 FROM coverage c WHERE c.symbol = t.symbol AND c.status = 'live'
+                            AND t.timestamp BETWEEN c.from_time AND c.to_time)"""
+        assert con.execute(uncovered).fetchall() == [(0,)]
+        assert con.execute("SELECT count(DISTINCT symbol) > 0 FROM coverage").fetchall() == [(True,)]
+        assert con.execute("SELECT count(*) > 0 FROM instruments").fetchall() == [(True,)]
 
 
 @pytest.mark.slow  # the start and the reload above meet the same damage
