@@ -27,11 +27,11 @@ api.apply_changes = apply
 """
 
 
-def merged(folder: Path) -> int:
-    """How many ticks are in the file itself."""
+def merged(folder: Path, table: str = "ticks") -> int:
+    """How many rows are in the file itself."""
     try:
         with duckdb.connect(folder / "ticks.duckdb", read_only=True) as con:
-            row = con.execute("SELECT count(*) FROM store.ticks").fetchone()
+            row = con.execute(f"SELECT count(*) FROM store.{table}").fetchone()
     except duckdb.Error:  # just open elsewhere, or not there yet
         return 0
     assert row is not None
@@ -91,7 +91,12 @@ def test_the_file_that_takes_its_place_knows_what_is_recorded(
     with recording(tmp_path, sandbox.tables("binance"), store=seldom) as (service, process):
         control = ControlClient(tmp_path / "ticks.duckdb.sock")
         wait_for("ticks", lambda: service.stored("binance") > 100)
-        control.post("/v1/merge")
+
+        def described() -> bool:
+            control.post("/v1/merge")
+            return bool(merged(tmp_path, "feeds") and merged(tmp_path, "instruments"))
+
+        wait_for("the marks of what is recorded", described)
         lose(path)
         control.post("/v1/merge")
         before = service.stored("binance")
