@@ -378,7 +378,7 @@ class Pipeline:
 
     def _clock_jumped(self, jump_s: float) -> None:
         for exchange in self.exchanges.values():
-            exchange.continuity.clock_jumped(jump_s)
+            exchange.continuity.clock_jumped(jump_s, time.time_ns())
 
     async def _retake(self) -> None:
         """Locks and opens the store; tried again after an error of the disk or the system: nobody else records."""

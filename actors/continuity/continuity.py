@@ -326,9 +326,13 @@ class Continuity:
         for tracker in self._trackers.values():
             tracker.describe(now_ns)
 
-    def clock_jumped(self, jump_s: float) -> None:
-        """This host's clock was set by so much, forward if positive."""
-        self.deduplicator.lead.jumped(round(jump_s * 1e9))
+    def clock_jumped(self, jump_s: float, now_ns: int) -> None:
+        """This host's clock was set by so much, forward if positive, and shows `now_ns`."""
+        jump_ns = round(jump_s * 1e9)
+        self.deduplicator.lead.jumped(jump_ns)
+        if abs(jump_ns) > CLOCKS_NS:  # coverage does not show less
+            for tracker in self._trackers.values():
+                tracker.clock_jumped(jump_ns, now_ns)
 
     def gap(self, gap: str) -> GapRow | None:
         """The newest state of a gap that may still change."""

@@ -240,6 +240,16 @@ class Tracker:
         if self.started_ns is not None:
             self._report_feed(FeedEvent.STARTED, now_ns, None, None)
 
+    def clock_jumped(self, jump_ns: int, now_ns: int) -> None:
+        """This host's clock was set by `jump_ns` and shows `now_ns`: the recording ends by the former clock, and
+        begins by this one.
+        """
+        if self.started_ns is not None:
+            self._report_feed(FeedEvent.STOPPED, now_ns - jump_ns, None, None)
+            self._report_feed(FeedEvent.STARTED, now_ns, None, None)
+            self.started_ns += jump_ns
+            self.recorded_ns = self.started_ns
+
     def stopped(self, now_ns: int) -> None:
         """The recording ends in an orderly shutdown."""
         if self.started_ns is not None:

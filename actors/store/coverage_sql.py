@@ -3,8 +3,9 @@ over the recorded rows.
 
 A market is covered from the moment it was first delivered, with or without trades, to the last moment at which the
 service is known to have run (its newest `audit` row), minus the ranges of gaps; between two runs only gaps say what
-is known. If ranges overlap, the worst status wins: lost, unknown, repaired, live. A range that turned out to miss
-nothing is live.
+is known. The newest audit row of a run is the one with the most frames: its `at` may be earlier than another's if
+this host's clock was set back, and what is later than it was written while that clock was ahead. If ranges
+overlap, the worst status wins: lost, unknown, repaired, live. A range that turned out to miss nothing is live.
 
 'live' alone means "connected all the time and nothing known to be missing". `proof` says what shows that nothing is
 missing: a row 'proved' of `feeds` that covers the instant, the strongest first (ids, two feeds, history), or the
@@ -25,15 +26,16 @@ QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1
 # A gap may end before it begins: where ids were reset and a kill left no report of it, higher ids are older.
 # 0 live, 1 repaired, 2 unknown, 3 lost. A gap's status replaces that of the run it lies in; the worst gap wins.
 COVERAGE_SELECT = """
-WITH lived AS (SELECT run_id, exchange, max("at") AS until FROM audit GROUP BY ALL),
+WITH most AS (SELECT run_id, exchange, max(frames) AS frames FROM audit GROUP BY ALL),
+lived AS (
+  SELECT run_id, exchange, max("at") AS until FROM audit JOIN most USING (run_id, exchange, frames) GROUP BY ALL),
 marks AS (
-  SELECT exchange, symbol, run_id, event, "at" AS since,
+  SELECT exchange, symbol, event, "at" AS since, coalesce(lived.until, "at") AS until,
          lead("at") OVER (PARTITION BY exchange, symbol, run_id ORDER BY "at") AS following
-  FROM feeds WHERE event IN ('started', 'stopped')),
+  FROM feeds LEFT JOIN lived USING (exchange, run_id)
+  WHERE event IN ('started', 'stopped') AND ("at" <= lived.until OR lived.until IS NULL)),
 runs AS (
-  SELECT m.exchange, m.symbol, m.since, greatest(m.since, coalesce(m.following, l.until, m.since)) AS until
-  FROM marks m LEFT JOIN lived l USING (exchange, run_id)
-  WHERE m.event = 'started'),
+  SELECT exchange, symbol, since, coalesce(following, until) AS until FROM marks WHERE event = 'started'),
 ground AS (
   SELECT exchange, symbol, since, until, 0 AS verdict FROM runs
   UNION ALL

@@ -21,7 +21,7 @@ GAPS = """CREATE TABLE gap_states ("at" TIMESTAMPTZ, gap_id VARCHAR, exchange VA
   to_time TIMESTAMPTZ, missing BIGINT, recovered BIGINT, status VARCHAR, closed_at TIMESTAMPTZ)"""
 FEEDS = """CREATE TABLE feeds ("at" TIMESTAMPTZ, exchange VARCHAR, symbol VARCHAR, event VARCHAR, run_id VARCHAR,
   trade_id VARCHAR, time TIMESTAMPTZ, until TIMESTAMPTZ, proof VARCHAR)"""
-AUDIT = """CREATE TABLE audit ("at" TIMESTAMPTZ, exchange VARCHAR, run_id VARCHAR)"""
+AUDIT = """CREATE TABLE audit ("at" TIMESTAMPTZ, exchange VARCHAR, run_id VARCHAR, frames BIGINT)"""
 _NUMBERS = count()
 
 
@@ -109,5 +109,5 @@ def put_feeds(con: duckdb.DuckDBPyConnection, rows: Iterable[FeedRow]) -> None:
 
 
 def put_audit(con: duckdb.DuckDBPyConnection, run_id: str, at_ns: int, exchange: str = "x") -> None:
-    """A sign of life of a run."""
-    con.execute(f"INSERT INTO audit VALUES ({_at(at_ns)}, '{exchange}', '{run_id}')")
+    """A sign of life of a run, later than all before, whatever its time."""
+    con.execute(f"INSERT INTO audit SELECT {_at(at_ns)}, '{exchange}', '{run_id}', count(*) FROM audit")

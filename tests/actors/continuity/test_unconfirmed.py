@@ -339,10 +339,10 @@ def test_this_hosts_clock_set_back_costs_a_slow_market_no_trade(noticed_s: float
     stored += timed(continuity, [1], 0.0, 0.0).trade_id
     for number, at in ((2, 10.0), (3, 20.0), (4, 30.0)):
         if at == 10.0 and noticed_s < at:
-            continuity.clock_jumped(-HOUR_S)
+            continuity.clock_jumped(-HOUR_S, T0_NS)
         stored += timed(continuity, [number], at, HOUR_S).trade_id
         if at == 10.0 and noticed_s > at:
-            continuity.clock_jumped(-HOUR_S)
+            continuity.clock_jumped(-HOUR_S, T0_NS)
         continuity.tick(at + HOLD_S + 1, T0_NS)
         block, decided = continuity.deduplicator.take_decided(at + HOLD_S + 1)
         assert decided.refused == []
@@ -355,7 +355,7 @@ def test_this_hosts_clock_set_forward_makes_no_time_of_the_exchange_that_has_not
     timed(continuity, [1], 0.0, HOUR_S)
     timed(continuity, [2, 3, 4], 0.1, HOUR_S)
     assert continuity.exchange_ns(T0_NS) == pytest.approx(T0_NS + HOUR_S * 1e9, abs=1e9)
-    continuity.clock_jumped(HOUR_S)
+    continuity.clock_jumped(HOUR_S, T0_NS)
     assert continuity.exchange_ns(T0_NS) == pytest.approx(T0_NS, abs=1e9)
 
 

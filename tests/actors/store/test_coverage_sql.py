@@ -6,8 +6,11 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
+from actors.continuity.continuity import Continuity
 from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus, Proof
+from actors.model.ticks import IdPromise
 from tests.harness.amounts import amount
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS
@@ -118,6 +121,35 @@ def test_a_market_that_was_taken_off_ends_there_although_its_run_continues() -> 
     con = new_file()
     run(con, "r1", 0, 100, stop=30)
     assert coverage(con) == [(0, 30, "live")]
+
+
+@pytest.mark.parametrize(
+    ("began", "jumped", "covered"),
+    [
+        (1000, -1000, [(5, 100, "live")]),  # ahead at the start
+        (-1000, 1000, [(-1000, -995, "live"), (-995, 5, "unknown"), (5, 100, "live")]),  # behind at the start
+        (0, 1, [(0, 100, "live")]),  # no more than clocks differ anyway
+    ],
+)
+def test_a_run_is_where_this_hosts_clock_is_after_it_is_set(
+    began: int, jumped: int, covered: list[Interval]
+) -> None:
+    con, continuity = new_file(), Continuity("x", {BTC: IdPromise.CONTIGUOUS})
+    continuity.connected([BTC], s(began))
+    put_audit(con, "r1", s(began + 4))
+    continuity.clock_jumped(jumped, s(5))
+    put_audit(con, "r1", s(100))
+    put_feeds(con, [structs.replace(row, run_id="r1") for row in continuity.take_feeds()])
+    assert coverage(con) == covered
+
+
+def test_a_clock_that_was_ahead_for_a_moment_claims_no_time_that_has_not_come() -> None:
+    con = new_file()
+    run(con, "r1", 0, 10)
+    put_audit(con, "r1", s(1011))
+    put_audit(con, "r1", s(12))
+    put_audit(con, "r2", s(5))
+    assert coverage(con) == [(0, 12, "live")]
 
 
 def test_runs_that_follow_at_once_are_one_range() -> None:
