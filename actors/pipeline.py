@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from actors.backfill.fetch_job import DEFAULT_LIMITS, BackfillLimits
 from actors.backfill.rate_limiter import RateLimiters
-from actors.backfill.stored_instruments import read_stored
+from actors.backfill.stored_instruments import StoredList, read_stored
 from actors.continuity.restore import read_states
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.continuity.unstorable import UnstorableTrades
@@ -496,7 +496,7 @@ class Pipeline:
                 for exchange, stored in zip(listed, await self._patiently(question, give_up_at), strict=True):
                     exchange.recall(stored)
 
-    def _read_lists(self, names: Sequence[str], con: duckdb.DuckDBPyConnection) -> list[Any]:
+    def _read_lists(self, names: Sequence[str], con: duckdb.DuckDBPyConnection) -> list[StoredList]:
         with suppress(duckdb.CatalogException):  # an older file has no such table, which the next line reports
             read_tail_once(con, INSTRUMENTS, self.store.tail)
         return [read_stored(con, name) for name in names]

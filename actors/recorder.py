@@ -28,7 +28,7 @@ from actors.backfill.rate_limiter import RateLimiters
 from actors.backfill.repairs import RepairJob, Repairs, TooManyRepairs
 from actors.backfill.rest_client import RestClient
 from actors.backfill.stall_probe import StallProbes
-from actors.backfill.stored_instruments import read_stored
+from actors.backfill.stored_instruments import StoredList, read_stored
 from actors.backfill.stored_trades import Consult, StoredTrades
 from actors.backfill.token_source import TokenSource
 from actors.backfill.worker import BackfillWorker
@@ -37,7 +37,6 @@ from actors.continuity.tracker_state import TrackerState
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import Kind
-from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED, Selection, check_symbols, select
 from actors.feed.connect_pace import ConnectPace
@@ -248,8 +247,8 @@ class ExchangeRecorder:
             transport=self._access.transport,
         )
 
-        async def recall() -> Sequence[Instrument]:
-            found: Sequence[Instrument] = await services.consult(partial(read_stored, exchange=settings.name))
+        async def recall() -> StoredList:
+            found: StoredList = await services.consult(partial(read_stored, exchange=settings.name))
             return found
 
         return Instruments(
@@ -324,7 +323,7 @@ class ExchangeRecorder:
         """The current connections."""
         return self.pool.connections
 
-    def recall(self, stored: Sequence[Instrument]) -> None:
+    def recall(self, stored: StoredList) -> None:
         """Before the start: puts the stored list of markets in force until it is read again."""
         if self.instruments is not None:
             self.instruments.recalled(stored)

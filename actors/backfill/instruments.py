@@ -1,7 +1,7 @@
 """The instruments actor of one exchange: reads its list of markets at start and daily, and records the changes."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 import trio
 from msgspec import Struct, field
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from actors.backfill.rate_limiter import RateLimiter, RateLimiters
 from actors.backfill.rest_client import Answer, RestClient, RestClientLimits
-from actors.backfill.stored_instruments import row_of, storable
+from actors.backfill.stored_instruments import StoredList, row_of, storable
 from actors.exchanges.contract.history import History
 from actors.exchanges.contract.instruments import PAGES_MAX, Instrument, InstrumentList, InstrumentPage, names_in
 from actors.exchanges.contract.rest import ErrorResponse, Garbled, RateLimit, Refused
@@ -28,7 +28,7 @@ OWN_LIMIT = RateLimit(name="requests", units=20, window_s=10.0, burst=5)
 EVENTS_MAX = 50  # events of one kind per reading of the list; the table has all changes
 NAMES_MAX = 10  # symbols that one event names
 PROBLEMS_SHOWN_MAX = 10
-
+TICK_NS = 1000  # the file keeps microseconds
 
 RETRY = Backoff(60.0, 3_600.0)
 
@@ -166,13 +166,14 @@ class Instruments:
         rest: RestClient,
         apply: Callable[[], Awaitable[Applied]],
         *,
-        recall: Callable[[], Awaitable[Sequence[Instrument]]],
+        recall: Callable[[], Awaitable[StoredList]],
         record: Callable[[Sequence[InstrumentRow]], None],
         limits: InstrumentLimits = DEFAULT_INSTRUMENT_LIMITS,
     ) -> None:
         self._exchange, self._list, self._rest = exchange, instruments, rest
         self._apply_listed, self._recall, self._record, self._limits = apply, recall, record, limits
         self._stored: dict[str, Instrument] | None = None  # as the file has them; None while it cannot be read
+        self._seen_ns = 0  # of its newest row
         # The list read, to be compared with those, and whether it is complete.
         self._read: tuple[dict[str, Instrument], bool] | None = None
         self._opens_at: float | None = None  # until when a first start waits
@@ -189,17 +190,18 @@ class Instruments:
 
     # -- what is known ------------------------------------------------------------------------------------
 
-    def recalled(self, stored: Sequence[Instrument]) -> None:
+    def recalled(self, stored: StoredList) -> None:
         """Takes what the file has of the exchange: it is in force unless a newer list has been read."""
         if self._stored is not None:
             return
-        self._stored = {one.symbol: one for one in stored}
+        self._stored = {one.symbol: one for one in stored.instruments}
+        self._seen_ns = stored.seen_ns
         if self.listed is NOT_LISTED and self._stored:
             self.listed = Listed(self._stored)  # there may be new ones since
 
     def describe(self, now_ns: int) -> None:
         """Stores all that is known again, as the file that had it is gone."""
-        self._record([row_of(self._exchange, one, now_ns) for one in (self._stored or {}).values()])
+        self._store((self._stored or {}).values(), now_ns)
 
     def look(self) -> None:
         """The configured symbols have changed: health reports their problems."""
@@ -348,15 +350,20 @@ class Instruments:
         (found, whole), stored, self._read = self._read, self._stored, None
         changed = [one for symbol, one in found.items() if stored.get(symbol) != one]
         gone = [one for symbol, one in stored.items() if one.active and symbol not in found] if whole else []
-        seen_ns = time.time_ns()
         rows = [*changed, *(replace(one, active=False) for one in gone)]
-        self._record([row_of(self._exchange, one, seen_ns) for one in rows])
+        self._store(rows, time.time_ns())
         self._stored = {**stored, **{one.symbol: one for one in rows}}
         if stored:
             self._report_changes(context, stored, changed, gone)
         elif found:
             active = sum(one.active for one in found.values())
             context.note("instruments_known", f"{len(found):,} markets are listed, {active:,} of them traded")
+
+    def _store(self, instruments: Collection[Instrument], now_ns: int) -> None:
+        """Has rows stored that are newer than those in the file, also if this host's clock was ahead before."""
+        if instruments:
+            self._seen_ns = max(now_ns, self._seen_ns + TICK_NS)
+        self._record([row_of(self._exchange, one, self._seen_ns) for one in instruments])
 
     def _report_changes(
         self,

@@ -1,10 +1,11 @@
 """Converts instruments to rows of the table `instruments`, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import duckdb
+from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.exchanges.contract.instruments import Instrument
@@ -18,7 +19,14 @@ QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY seen_at DESC, active DES
 """
 
 
-def read_stored(con: duckdb.DuckDBPyConnection, exchange: str) -> list[Instrument]:
+class StoredList(Struct):
+    """The markets of an exchange as the file has them; `seen_ns` is when the newest row was read, 0 without any."""
+
+    instruments: Sequence[Instrument] = ()
+    seen_ns: int = 0
+
+
+def read_stored(con: duckdb.DuckDBPyConnection, exchange: str) -> StoredList:
     """The newest row of each market of an exchange, from a connection that sees the views; this function blocks.
 
     Raises DatabaseLocked for a file of an older version whose upgrade another process prevents.
@@ -27,11 +35,12 @@ def read_stored(con: duckdb.DuckDBPyConnection, exchange: str) -> list[Instrumen
         rows = con.execute(NEWEST, {"exchange": exchange}).fetchall()
     except duckdb.CatalogException as error:
         raise DatabaseLocked(f"an older file, without instruments ({error})") from error
-    return [_instrument(row) for row in rows]
+    found = [dict(zip(INSTRUMENTS.attributes, row, strict=True)) for row in rows]
+    return StoredList([_instrument(values) for values in found], max((one["seen_ns"] for one in found), default=0))
 
 
-def _instrument(row: Sequence[Any]) -> Instrument:
-    values = dict(zip(INSTRUMENTS.attributes, row, strict=True))
+def _instrument(row: Mapping[str, Any]) -> Instrument:
+    values = dict(row)
     del values["exchange"], values["seen_ns"]
     values["native"], values["settle"] = values.pop("native_symbol"), values["settle"] or ""
     values.update((name, _digits(values[name])) for name in ("contract_size", "price_step", "volume_step"))

@@ -90,7 +90,7 @@ class FeedEvent(enum.StrEnum):
     """The event of a row of `feeds`. Stored and queried: never renamed."""
 
     STARTED = "started"  # from here on a connection of this run delivers the market
-    # It ended in an orderly way, or goes on by a clock that was set; else the newest audit row of the run is the end.
+    # It ended in an orderly way, or the clock was set; without this row the newest audit row of the run is the end.
     STOPPED = "stopped"
     FIRST = "first"  # the lowest id of the recording: lower ids are older
     RESET = "reset"  # the exchange restarted its numbering with this id

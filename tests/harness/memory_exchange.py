@@ -17,7 +17,7 @@ import trio.testing
 
 from actors.backfill.instruments import DEFAULT_INSTRUMENT_LIMITS, InstrumentLimits
 from actors.backfill.rate_limiter import RateLimiters
-from actors.backfill.stored_instruments import read_stored
+from actors.backfill.stored_instruments import StoredList, read_stored
 from actors.backfill.stored_trades import Consult
 from actors.exchanges.contract.instruments import Instrument
 from actors.feed.connection import Connection
@@ -220,14 +220,14 @@ class ListFile:
     """What the DuckDB file has of the list of markets; `held` while another process has it open."""
 
     def __init__(self, *stored: Instrument) -> None:
-        self.stored, self.held = list(stored), False
+        self.stored, self.held, self.seen_ns = list(stored), False, 0
         self.rows: list[InstrumentRow] = []
 
     async def consult(self, question: object) -> Any:
         """The only question is the list."""
         if self.held:
             raise DatabaseLocked
-        return self.stored
+        return StoredList(self.stored, self.seen_ns)
 
     def record(self, rows: Sequence[InstrumentRow]) -> None:
         """In place of the buffer."""

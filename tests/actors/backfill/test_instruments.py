@@ -1,15 +1,19 @@
 """The instruments actor: what it reads, what it has stored, and what is recorded because of it."""
 
+import time
 from decimal import Decimal
 
+import duckdb
 import pytest
 import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from actors.backfill.stored_instruments import storable
+from actors.backfill.stored_instruments import StoredList, read_stored, storable
 from actors.exchanges.contract.instruments import Instrument
+from actors.model.records import INSTRUMENTS
 from actors.model.symbols import SymbolError
+from tests.harness.continuity_rows import SECOND_NS
 from tests.harness.exchange_values import dialect_of
 from tests.harness.memory_exchange import BTC, LIST_DAY_S, LIST_LIMITS, ListFile, Recorder, Venue, recorded, seen
 
@@ -71,6 +75,42 @@ async def test_what_the_file_has_is_not_stored_again(autojump_clock: MockClock) 
     file = ListFile(spot(BTC), spot("ETH-USDT", price_step="0.01"), spot(XRP, active=False), spot(SOL))
     async with recorded(Venue(), "BTC/USDT", listed=True, file=file):
         assert file.newest == {"ETH/USDT": ("ETH-USDT", True), "SOL/USDT": (SOL, False)}
+
+
+async def test_what_was_read_while_the_clock_was_ahead_is_replaced_by_what_is_read_after_it(
+    autojump_clock: MockClock,
+) -> None:
+    file = ListFile(spot(BTC), spot("ETH-USDT"), spot(SOL))
+    file.seen_ns = ahead_ns = time.time_ns() + 172_800 * SECOND_NS
+    venue = Venue()
+    async with recorded(venue, "BTC/USDT", listed=True, file=file):
+        assert [(row.symbol, row.active, row.seen_ns - ahead_ns) for row in file.rows] == [
+            ("SOL/USDT", False, 1000)
+        ]
+        venue.listed[SOL] = "live"
+        await trio.sleep(LIST_DAY_S + 1.0)
+    assert [(row.symbol, row.active, row.seen_ns - ahead_ns) for row in file.rows[1:]] == [("SOL/USDT", True, 2000)]
+
+
+def test_the_list_in_a_file_has_the_time_of_its_newest_row() -> None:
+    with duckdb.connect() as con:
+        con.execute(f"CREATE TABLE instruments ({INSTRUMENTS.definition})")
+        assert read_stored(con, "x") == StoredList([], 0)
+        for name, symbol, seen in (
+            ("x", "BTC/USDT", 5),
+            ("x", "ETH/USDT", 7),
+            ("x", "ETH/USDT", 6),
+            ("y", "A/B", 9),
+        ):
+            con.execute(
+                "INSERT INTO instruments (exchange, symbol, kind, seen_at) VALUES (?, ?, 'spot', to_timestamp(?))",
+                [name, symbol, seen],
+            )
+        found = read_stored(con, "x")
+    assert (sorted(one.symbol for one in found.instruments), found.seen_ns) == (
+        ["BTC/USDT", "ETH/USDT"],
+        7 * SECOND_NS,
+    )
 
 
 async def test_while_the_file_is_held_the_list_counts_and_is_compared_later(autojump_clock: MockClock) -> None:
