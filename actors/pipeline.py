@@ -121,8 +121,9 @@ class Pipeline:
             on_gaps=self._report_lost,
             on_created=self._describe,
         )
-        self.crash_point = Files(os.environ.get("TICKWARDEN_CRASH_AT", "")).crash_point
-        self.ship = ship_to(settings.lake, self.store, self.merger.limiter, self.crash_point)
+        files = Files(os.environ.get("TICKWARDEN_CRASH_AT", ""), settings.store.group)
+        self.crash_point = files.crash_point
+        self.ship = ship_to(settings.lake, self.store, self.merger.limiter, files.make_folder, self.crash_point)
         stored = self.ship.stored if self.ship is not None else lambda _: None
         self.writer = Writer(self.store, self.ledger, self.buffer.outbox, limits.sink, stored, self._report_refused)
         self.poller = Poller(watched=lambda: bool(self.buffer.watchers))
@@ -250,7 +251,7 @@ class Pipeline:
 
     async def _lock_store(self, locked: ExitStack) -> None:
         """A step of the start: the disk may have no room for the folder and the lock file."""
-        self.store.path.parent.mkdir(parents=True, exist_ok=True)
+        self.store.make_folder()
         refuse_foreign(self.store.path)
         locked.enter_context(self._lock)
 

@@ -49,11 +49,12 @@ def read_text_if_any(path: Path) -> str | None:
 class Files:
     """The real file system. Every method raises OSError as the system does.
 
-    `crash_at`, set by tests only, is "NAME" or "NAME:N": the process is killed when it passes that crash point for
-    the N-th time.
+    A `group`, if given, may read the folders that are created, and what they will contain. `crash_at`, set by tests
+    only, is "NAME" or "NAME:N": the process is killed when it passes that crash point for the N-th time.
     """
 
-    def __init__(self, crash_at: str = "") -> None:
+    def __init__(self, crash_at: str = "", group: int | None = None) -> None:
+        self._group = group
         self._crash_name, _, count = crash_at.partition(":")
         self._crash_left = int(count or 1)
 
@@ -140,6 +141,8 @@ class Files:
         if not path.is_dir():
             self.make_folder(path.parent)
             path.mkdir(exist_ok=True)
+            if self._group is not None:
+                self.give(path, self._group)
             self.sync_folder(path.parent)
 
     def any_open(self, paths: Iterable[Path]) -> bool | None:

@@ -94,7 +94,7 @@ class Store:
             )
         self.tail = tail_of(self.path)
         self._lock, self._limits = lock, limits
-        self._files = files or Files(os.environ.get("TICKWARDEN_CRASH_AT", ""))
+        self._files = files or Files(os.environ.get("TICKWARDEN_CRASH_AT", ""), settings.group)
         self._tail = Tail(self.tail, self._files, settings.group)
         self._duck = DuckFile(self.path, settings, self.tail, self._files, lock=lock, migrations=migrations)
         flush, upkeep = (service_limits(self.path, settings.memory_limit, label) for label in ("flush", "upkeep"))
@@ -129,6 +129,10 @@ class Store:
 
     # -- start and end ------------------------------------------------------------------------------
 
+    def make_folder(self) -> None:
+        """Creates the folder of the file, if there is none."""
+        self._files.make_folder(self.path.parent)
+
     def start(self) -> None:
         """Recovers from a crash; recording may begin when it returns. Raises OSError, FileRefused.
 
@@ -137,7 +141,7 @@ class Store:
         """
         self._adopted = self._asked = False
         self._deleted = None
-        self._files.make_folder(self.path.parent)
+        self.make_folder()
         if self.path.exists():
             self._lock(self.path)
         clear_spill(self.path)

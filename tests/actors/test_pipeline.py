@@ -1,9 +1,11 @@
 """The whole pipeline: what it reports, how it stops, and what it restores after a kill."""
 
 import errno
+import grp
 import json
 import os
 import signal
+import stat
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -161,6 +163,31 @@ async def test_connections_deliver_while_it_is_read_what_is_stored_and_nothing_i
     ]
     assert query(tmp_path, "SELECT reason, count(*) FROM gaps GROUP BY ALL") == [("downtime", 1)]
     check_audit(tmp_path)
+
+
+def given_group() -> grp.struct_group:
+    """One that this process may give files to, not its own."""
+    allowed = [one for one in grp.getgrall() if os.geteuid() == 0 or one.gr_gid in os.getgroups()]
+    return next((one for one in allowed if one.gr_gid != os.getegid()), grp.getgrgid(os.getegid()))
+
+
+async def test_the_group_may_read_each_folder_that_the_service_creates(tmp_path: Path) -> None:
+    group, steady = given_group(), Steady()
+    (tmp_path / "there").mkdir(mode=0o700)
+    head = HASTE.replace("ticks.duckdb", "there/new/ticks.duckdb").replace(
+        "[supervision]",
+        f'[control]\ngroup = "{group.gr_name}"\n'
+        '[lake]\nuri = "there/tape/here"\nrecorder = "a"\nevery_s = 1\n[supervision]',
+    )
+    async with serving(steady.server):
+        exchange = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)
+        async with recording(pipeline_of(tmp_path, exchange, head=head)) as pipeline:
+            await until(lambda: pipeline.ship is not None and pipeline.ship.ticks)
+    made = {path: path.stat() for path in (tmp_path / "there").glob("**/*") if path.is_dir()}
+    assert {"new", "tape", "here", "ticks"} <= {path.name for path in made}
+    assert [path for path, state in made.items() if state.st_gid != group.gr_gid] == []
+    assert [path for path, state in made.items() if not state.st_mode & stat.S_ISGID] == []
+    assert stat.S_IMODE((tmp_path / "there").stat().st_mode) == 0o700
 
 
 async def test_a_market_without_trades_that_is_recorded_again_has_a_gap_since_its_recording_began(

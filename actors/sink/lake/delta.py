@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -46,8 +47,8 @@ COMMIT_S_MAX = 20  # no table is begun later; the next attempt goes on there
 INSTALL = "the lake needs the package deltalake: pip install 'tickwarden[lake]'"
 
 
-def _nothing(_name: str) -> None:
-    """No crash point."""
+def _nothing(_: Path | str) -> None:
+    """The default."""
 
 
 class DeltaLake:
@@ -55,7 +56,8 @@ class DeltaLake:
 
     `uri` is a folder, file:// or s3://. `options` are those of delta-rs for the storage, credentials among them, or
     a function that returns them, which is called again after an error, so that new credentials count; they are
-    never shown. `crash_point` gets the names of moments at which tests kill the process. Raises LakeMisconfigured.
+    never shown. `make_folder` creates the lake's folder, if it is one; by default delta-rs does. `crash_point` gets
+    the names of moments at which tests kill the process. Raises LakeMisconfigured.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class DeltaLake:
         recorder: str,
         options: Mapping[str, str] | Callable[[], Mapping[str, str]],
         *,
+        make_folder: Callable[[Path], None] = _nothing,
         crash_point: Callable[[str], None] = _nothing,
     ) -> None:
         if _NAME.fullmatch(recorder) is None:
@@ -82,7 +85,7 @@ class DeltaLake:
         self._deltalake = deltalake
         self._uri, self._recorder = uri.rstrip("/"), recorder
         self._read_options = options if callable(options) else partial(dict, options)
-        self._crash_point = crash_point
+        self._make_folder, self._crash_point = make_folder, crash_point
         self._errors = (Exception, *(vars(deltalake.exceptions)[name] for name in deltalake.exceptions.__all__))
         self._no_hook = deltalake.PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
         self._formats = {name: format_of(deltalake, table) for name, table in TABLES.items()}
@@ -116,7 +119,7 @@ class DeltaLake:
     def _opened(self) -> Handles:
         if self._handles is None:
             self._options = delta_options(self._uri, self._read_options())
-            self._handles = Handles(self._deltalake, self._uri, self._recorder, self._options)
+            self._handles = Handles(self._deltalake, self._uri, self._recorder, self._options, self._make_folder)
         return self._handles
 
     def marks(self, store_id: str) -> Marks:

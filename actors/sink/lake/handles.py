@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,9 +39,16 @@ class _Opened(NamedTuple):
 class Handles:
     """The tables of the lake at `uri`, for one recorder. Raises the errors of `deltalake`, and OSError."""
 
-    def __init__(self, deltalake: ModuleType, uri: str, recorder: str, options: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        deltalake: ModuleType,
+        uri: str,
+        recorder: str,
+        options: Mapping[str, str],
+        make_folder: Callable[[Path], None] = lambda _: None,
+    ) -> None:
         self._deltalake, self._uri, self._recorder, self._options = deltalake, uri, recorder, dict(options)
-        self._folder = folder_of(uri)
+        self._folder, self._make_folder = folder_of(uri), make_folder
         self._kept_h = _KEPT_IN_STORE_H if self._folder is None else _KEPT_IN_FOLDER_H
         self._open: dict[str, _Opened] = {}
         self._checked: set[str] = set()  # have all columns; what an earlier process committed is durable
@@ -116,6 +124,8 @@ class Handles:
         return handle
 
     def _create(self, table: LakeTable) -> "DeltaTable":
+        if self._folder is not None:
+            self._make_folder(self._folder)
         configuration = {
             "delta.checkpointInterval": str(CHECKPOINT_VERSIONS),  # for other programs
             "delta.logRetentionDuration": f"interval {self._kept_h} hours",
