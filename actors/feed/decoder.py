@@ -38,6 +38,8 @@ OFF_BOOK_CHARS_MAX = 100  # of the numbers of a fill that is not stored
 PART_MESSAGES = 8
 # A read ends after this many rejects and controls (10 ms of work), so that others get their turn.
 ODD_AT_ONCE = 500
+# What an exchange sends again by itself comes so long after the first of it, or after the end of the gap it fills.
+REPLAY_NS = 10_000_000_000
 # The content around a list of trades that is copied for each; exchanges send some 100 bytes in total.
 MEMBERS_MAX, MEMBER_BYTES_MAX = 8, 256
 
@@ -46,10 +48,20 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class _Replay(Struct):
-    """Up to this many further rows of a native may be replayed: those older than `requested_ns`."""
+    """Up to this many further rows of a native may be replayed: those older than `requested_ns` that are received
+    by `until_ns`, which is known with the first.
+    """
 
     requested_ns: int
     rows_left: int
+    until_ns: int | None = None
+
+    def has(self, time_ns: int | None, received_ns: int) -> bool:
+        """Whether the next row is one of them."""
+        if self.until_ns is None:
+            self.until_ns = received_ns + REPLAY_NS
+        self.rows_left -= 1
+        return time_ns is not None and time_ns < self.requested_ns and received_ns <= self.until_ns
 
 
 class Outcome(Struct):
@@ -78,7 +90,7 @@ class Decoder:
 
     If the dialect replays without marking, the first rows of a native (at most dialect.replays_unmarked, until one
     does not qualify) are 'snapshot' if they are older than the request for it. The label depends on two clocks: if
-    they differ by a second, trades of that second may be mislabelled, but none is lost.
+    they differ by a second, trades of that second may be mislabelled, and of REPLAY_NS at most.
     """
 
     def __init__(
@@ -232,7 +244,7 @@ class Decoder:
             volume,
             trades.side,
             trades.trade_id,
-            self._sources(trades),
+            self._sources(trades, times),
             trades.fills,
         )
         outcome.numbers = None if outcome.ticks else trades.numbers
@@ -240,8 +252,8 @@ class Decoder:
         outcome.joined |= trades.fills is not None
         outcome.off_book |= trades.off_book is not None
 
-    def _sources(self, trades: Trades) -> list[str]:
-        sources = self._plain_sources(trades)
+    def _sources(self, trades: Trades, received: Sequence[int]) -> list[str]:
+        sources = self._plain_sources(trades, received)
         if trades.breaks is not None:
             marked = zip(sources, trades.breaks, strict=True)
             sources = [AFTER_BREAK if broken else source for source, broken in marked]
@@ -256,19 +268,18 @@ class Decoder:
             ]
         return sources
 
-    def _plain_sources(self, trades: Trades) -> list[str]:
+    def _plain_sources(self, trades: Trades, received: Sequence[int]) -> list[str]:
         if not self._replaying:
             if not any(trades.snapshot):
                 return ["stream"] * len(trades.snapshot)
             return ["snapshot" if marked else "stream" for marked in trades.snapshot]
         sources = []
-        for native, time, marked in zip(trades.native, trades.exchange_ns, trades.snapshot, strict=True):
+        rows = zip(trades.native, trades.exchange_ns, trades.snapshot, received, strict=True)
+        for native, time_ns, marked, received_ns in rows:
             replay = self._replaying.get(native)
-            old = replay is not None and time is not None and time < replay.requested_ns
-            if replay is not None:
-                replay.rows_left -= 1
-                if not old or not replay.rows_left:
-                    del self._replaying[native]
+            old = replay is not None and replay.has(time_ns, received_ns)
+            if replay is not None and not (old and replay.rows_left):
+                del self._replaying[native]
             sources.append("snapshot" if old or marked else "stream")
         return sources
 

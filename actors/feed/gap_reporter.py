@@ -12,6 +12,7 @@ from actors.continuity.continuity import Continuity
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.exchanges.contract.feed import Market
 from actors.feed.accumulator import rejected
+from actors.feed.decoder import REPLAY_NS
 from actors.feed.ticker import ticker
 from actors.model.chunk import Chunk, Source
 from actors.model.errors import DatabaseLocked
@@ -22,7 +23,6 @@ from supervisor import Context, Mailbox
 
 ALARMS_SHOWN_MAX = 5  # rejected markets that health names
 TICK_S = 2.0  # how often overdue missing trades are checked
-REPLAY_NS = 10_000_000_000  # what an exchange sends again by itself has come so long after the gap's end
 
 Past = Callable[[str, Mapping[str, IdPromise], Mapping[str, Before]], Awaitable[Sequence[TrackerState]]]
 
