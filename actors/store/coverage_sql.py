@@ -23,12 +23,13 @@ FROM {GAP_STATES.name}
 QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1
 """
 
+# The frames of a run and their time are one number in `lived`, which is compared twice as fast as a pair.
 # A gap may end before it begins: where ids were reset and a kill left no report of it, higher ids are older.
 # 0 live, 1 repaired, 2 unknown, 3 lost. A gap's status replaces that of the run it lies in; the worst gap wins.
 COVERAGE_SELECT = """
-WITH most AS (SELECT run_id, exchange, max(frames) AS frames FROM audit GROUP BY ALL),
-lived AS (
-  SELECT run_id, exchange, max("at") AS until FROM audit JOIN most USING (run_id, exchange, frames) GROUP BY ALL),
+WITH lived AS (
+  SELECT run_id, exchange, arg_max("at", frames::HUGEINT * 1_000_000_000_000_000_000 + epoch_us("at")) AS until
+  FROM audit GROUP BY ALL),
 marks AS (
   SELECT exchange, symbol, event, "at" AS since, coalesce(lived.until, "at") AS until,
          lead("at") OVER (PARTITION BY exchange, symbol, run_id ORDER BY "at") AS following

@@ -21,7 +21,7 @@ from ops.cli.common import print_json
 from ops.control.client import ControlClient, NoService, ProblemReply
 from ops.export.query import QueryError, reading, run_query
 from ops.sandbox import Faults, Sandbox
-from ops.sandbox.truth import Newest, Untrue, Verdict, compare, newest
+from ops.sandbox.truth import Newest, Untrue, Verdict, compare, nameless, newest
 from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.output import write_table
 
@@ -76,12 +76,19 @@ async def prove(sandbox: Sandbox, port: int, faults: Faults, seconds: float, *, 
     """Serves `sandbox`, records it, with `faults` for so many seconds, and prints what came of it.
 
     The exit code is 1 if a trade is missing that the file does not list, or if one is stored twice or wrongly.
+    Raises UsageError for faults that show nothing of these exchanges.
     """
 
     def say(text: str) -> None:
         if not quiet:
             click.echo(text, err=True)
 
+    alike = [one for one in sandbox.exchanges if any(nameless(one, symbol) for symbol in sandbox.symbols(one))]
+    if alike and faults.values.get("duplicate"):
+        raise click.UsageError(
+            f"a trade of {', '.join(alike)} has nothing that tells it from its copy, so that a frame sent twice is"
+            " stored twice: leave out --fault duplicate, or these exchanges"
+        )
     witness = Witness()
     with TemporaryDirectory(prefix="tickwarden-") as folder:
         path = Path(folder) / "ticks.duckdb"

@@ -108,6 +108,15 @@ def compare(
     return verdict
 
 
+def nameless(exchange: str, symbol: str) -> bool:
+    """Whether ids do not identify a trade: it is then known by all else, and by its twins before it."""
+    return _promise(exchange, symbol) in (IdPromise.NONE, IdPromise.REPEATED)
+
+
+def _promise(exchange: str, symbol: str) -> IdPromise | None:
+    return EXCHANGES[exchange].feed.ids.get(parse_symbol(symbol).kind)
+
+
 @dataclass(frozen=True, slots=True)
 class _Market:
     exchange: str
@@ -118,16 +127,12 @@ class _Market:
     @property
     def by_id(self) -> bool:
         """Whether gaps say by their ids what they hold; elsewhere only their times do."""
-        return self._promise is IdPromise.CONTIGUOUS
+        return _promise(self.exchange, self.symbol) is IdPromise.CONTIGUOUS
 
     @property
     def nameless(self) -> bool:
-        """Whether ids do not identify a trade: it is then known by all else, and by its twins before it."""
-        return self._promise in (IdPromise.NONE, IdPromise.REPEATED)
-
-    @property
-    def _promise(self) -> IdPromise | None:
-        return EXCHANGES[self.exchange].feed.ids.get(parse_symbol(self.symbol).kind)
+        """See `nameless`."""
+        return nameless(self.exchange, self.symbol)
 
 
 def _compare_market(

@@ -17,7 +17,8 @@ from actors.store.coverage_sql import COVERAGE_SELECT, GAPS_SELECT
 
 # What is read of each table, to be followed by " FROM rows that count".
 NEEDED = {
-    AUDIT.name: 'recorder, store, exchange, run_id, max("at") AS "at"',
+    AUDIT.name: "recorder, store, exchange, run_id, max(frames) AS frames,"
+    ' last_value("at" ORDER BY frames, "at") AS "at"',
     FEEDS.name: 'recorder, store, exchange, symbol, run_id, event, "at", "time", "until", proof',
     GAP_STATES.name: f"recorder, store, {GAP_STATES.names}",
 }

@@ -29,7 +29,7 @@ REASONS = tuple(reason.value for reason in GapReason)
 # The rows that matter for the window, read once: the tail of each table is some hundred small files. What ended
 # before the window changes nothing in it, so that the view `coverage` is the same over these rows.
 _READ = (
-    """CREATE TEMP TABLE window_audit AS SELECT exchange, run_id, "at", received, duplicates, rejected
+    """CREATE TEMP TABLE window_audit AS SELECT exchange, run_id, "at", frames, received, duplicates, rejected
        FROM audit WHERE "at" >= make_timestamptz($since)""",
     """CREATE TEMP TABLE window_feeds AS SELECT * FROM feeds
        WHERE event <> 'proved' OR until > make_timestamptz($since)""",

@@ -40,6 +40,8 @@ GAP = "…"  # a value in a message
 # Each answer, with the part of it that tells what to do; a gap at its end is filled with what is known or right.
 ADVICE = {
     "--file: got …, expected …": "expected …",
+    "a trade of … has nothing that tells it from its copy, so that a frame sent twice is stored twice: leave out"
+    " --fault duplicate, or these exchanges": "leave out --fault duplicate",
     "--json is for the result of --prove; a sandbox prints a configuration": "a sandbox prints a configuration",
     "--symbol … of which exchange? Add one, like --exchange binance": "Add one, like --exchange binance",
     "Parquet is not for a screen: name a file, like --out rows.parquet": "name a file, like --out rows.parquet",

@@ -93,7 +93,7 @@ class File:
         """A market that was recorded for so many seconds, and what proves it."""
         market = {"exchange": exchange, "symbol": symbol, "run_id": "r"}
         self.put("feeds", [{"at": 0, "event": "started", **market}])
-        self.put("audit", [{"at": lasts, "exchange": exchange, "run_id": "r"}])
+        self.put("audit", [{"at": lasts, "exchange": exchange, "run_id": "r", "frames": 0}])
         if proof:
             self.prove(exchange, symbol, 0, lasts, proof)
 
@@ -306,7 +306,7 @@ def test_nothing_that_an_exchange_sent_becomes_markup_and_nothing_is_loaded(tmp_
             file.trade(name, symbol, range(1, 50), price=3.5)
             file.put("gap_states", [gap(name, symbol, 10, 20, HOSTILE, reason=HOSTILE, missing=3)])
     file.put("events", [{"at": 5, "actor": HOSTILE, "event": "backoff", "reason": HOSTILE}])
-    file.put("audit", [{"at": 30, "exchange": HOSTILE, "run_id": HOSTILE}])
+    file.put("audit", [{"at": 30, "exchange": HOSTILE, "run_id": HOSTILE, "frames": 0}])
     text = page(report(file.path))
     parser = _Tags()
     parser.feed(text)

@@ -100,6 +100,12 @@ async def test_the_ports_follow_the_first_one_that_is_requested(monkeypatch: pyt
     assert asked == [4711, 4712, 4713, 0, 0, 0]
 
 
+def test_nothing_is_proved_of_copies_that_nothing_tells_from_trades(tmp_path: Path) -> None:
+    words = ("--exchange", "okx", "--exchange", "bitmex", "--fault", "duplicate", "--prove", "1")
+    done = tickwarden_here("sandbox", *words, folder=tmp_path)
+    assert done.returncode == 64 and "a trade of bitmex has nothing that tells it from its copy" in done.stderr
+
+
 @pytest.mark.parametrize("words", [(), ("--prove", "1")])
 def test_a_port_in_use_is_named(words: tuple[str, ...], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

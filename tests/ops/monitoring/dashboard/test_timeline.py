@@ -33,7 +33,7 @@ def new_recording() -> duckdb.DuckDBPyConnection:
 
 def audit(con: duckdb.DuckDBPyConnection, run_id: str, at: float, received: int = 0, duplicates: int = 0) -> None:
     con.execute(
-        "INSERT INTO audit VALUES (make_timestamptz(?), 'x', ?, ?, ?, 0)",
+        "INSERT INTO audit SELECT make_timestamptz(?), 'x', ?, count(*), ?, ?, 0 FROM audit",
         [s(at) // 1000, run_id, received, duplicates],
     )
 
@@ -153,8 +153,8 @@ def test_what_ended_before_the_window_can_be_left_out_of_the_view(
 ) -> None:
     con = new_recording()
     for number, (since, alive) in enumerate(pairwise(sorted(turns))):
-        run(con, f"r{number}", since, since + (alive - since) * (0.5 if number % 2 else 1))
         audit(con, f"r{number}", since)
+        run(con, f"r{number}", since, since + (alive - since) * (0.5 if number % 2 else 1))
     for since, length, proof in proved:
         prove(con, proof, since, since + length)
     put_gaps(
