@@ -121,7 +121,10 @@ class Fetcher:
             return run.unfinished(str(misconfigured), final=False)
         except TransientError as transient:
             return run.unfinished(str(transient), final=False, retry_after_s=transient.retry_after_s)
-        used = f"{run.pages} pages" if run.pages >= budget.pages else f"{run.searches} searches"
+        used = f"{run.pages} pages"
+        if run.pages < budget.pages:
+            used = f"{run.searches} searches"
+            progress.searched(run.query.cursor)
         return run.unfinished(f"the budget of {used} is used up", final=False)
 
 
@@ -157,6 +160,7 @@ class _Run:
             trade_range=progress.trade_range,
             rows=progress.history.page_rows,
             now_ns=now_ns(),
+            cursor=progress.trade_range.cursor,
         )
         self.pages = self.searches = 0
         self.over = False

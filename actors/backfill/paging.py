@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from msgspec.structs import replace
+
 from actors.exchanges.contract.history import History, Page, TradeRange, id_number
 
 
@@ -25,6 +27,7 @@ class Progress:
         self.count = 0
         self.distinct = 0  # the part of `count` with numeric ids
         self.reached: tuple[int | None, int | None] | None = None  # id and time of the furthest row so far
+        self._cursor = trade_range.cursor
         self._ids: set[str] = set()
         self._most: Counter[tuple[object, ...]] = Counter()  # of each trade, how many one page had at most
 
@@ -66,6 +69,10 @@ class Progress:
         if not self.history.newest_first and self.trade_range.to_id is None:
             self.high_met = True
 
+    def searched(self, cursor: str | None) -> None:
+        """All pages so far had no rows; the search goes on with this cursor."""
+        self._cursor = cursor
+
     @property
     def missing(self) -> int | None:
         """The number of missing ids of the range, None if unknown."""
@@ -84,7 +91,8 @@ class Progress:
     def remaining(self) -> TradeRange:
         """The rest of the range after the pages so far."""
         if self.reached is None:
-            return self.trade_range
+            late = self._cursor is not None and not self.history.newest_first and not self.low_met
+            return replace(self.trade_range, cursor=self._cursor, cut=self.trade_range.cut or late)
         (id_, time), old = self.reached, self.trade_range
         if self._shared_ids:  # others with this id may be left, which time finds
             id_ = None

@@ -111,13 +111,13 @@ class Repairs:
         budget = self._limits.round_budget
         result = await fetcher.fetch(market, job.remaining, store, budget)
         job.came += result.count
-        job.remaining = result.remaining or job.remaining
+        asked, job.remaining = job.remaining, result.remaining or job.remaining
         if result.complete or result.final:
             self._close_gaps(job, complete=result.complete)
             if result.complete:
                 self._continuity.compared(job.symbol, job.from_ns, job.to_ns, time.time_ns())
             self._finish(job, complete=result.complete, reason=result.reason)
-        elif result.count:
+        elif result.count or job.remaining != asked:
             job.progressed(result.retry_after_s)
         elif not job.failed(self._limits, result.reason, result.retry_after_s):
             self._close_gaps(job, complete=False)

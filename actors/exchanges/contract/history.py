@@ -66,6 +66,8 @@ class TradeRange(Struct, frozen=True, kw_only=True):
     is newer.
 
     `cut`: it is what is left of a range of which the history did not show all before: it never counts as complete.
+
+    `cursor`: where the search for its first trade goes on, None to begin it.
     """
 
     from_id: int | None = None
@@ -74,6 +76,7 @@ class TradeRange(Struct, frozen=True, kw_only=True):
     to_ns: int | None = None
     ahead: bool = False
     cut: bool = False
+    cursor: str | None = None
 
     def __post_init__(self) -> None:
         if self.from_id is None and self.from_ns is None:

@@ -224,6 +224,17 @@ async def test_binance_searches_the_beginning_of_a_quiet_range_hour_by_hour() ->
         assert recovered.complete and here.rows == as_rows(whole_orders(here.fills, 0, 9))
 
 
+@pytest.mark.parametrize("name", ["binance", "binanceusdm"])
+async def test_a_search_that_takes_more_than_one_round_goes_on_where_it_was(name: str) -> None:
+    async with place(name) as here:
+        left, rounds = TradeRange(from_ns=START_NS - 9 * 3_600_000_000_000, to_ns=here.fills[9].ns), 0
+        while (recovered := await here.fetch(left, budget=Budget(searches=3))).reason:
+            assert recovered.remaining is not None and not recovered.final and recovered.remaining != left
+            left, rounds = recovered.remaining, rounds + 1
+        assert recovered.complete and 3 <= rounds <= 4
+        assert here.rows == as_rows(whole_orders(here.fills, 0, 9))
+
+
 async def test_spot_ids_of_bybit_fill_a_short_gap() -> None:
     async with place("bybit", symbol="BTC/USDT") as here:
         missed = here.fills[-40:-3]
