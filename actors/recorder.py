@@ -1,7 +1,6 @@
 """Records one exchange: builds its connections, gap reporter, backfill and stall detector and supervises them."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -59,6 +58,9 @@ from supervisor import ChildSpec, Context, Mailbox, Supervisor
 
 if TYPE_CHECKING:
     import httpx
+
+
+WILDCARD_MARKETS_MAX = 5_000  # that a wildcard may name before the list is read; the longest list has some 3,000
 
 
 class CannotRepair(Exception):
@@ -136,9 +138,9 @@ def _redundancy(settings: ExchangeSettings, exchange: Exchange) -> int:
     history, limits = exchange.history, exchange.feed.limits
     if settings.ws_url is not None or not (history is None or history.kind is Kind.RECENT_ONLY):
         return 1
-    needed = -(-len(settings.symbols) // limits.symbols_per_connection)
-    unknown = any(map(is_wildcard, settings.symbols)) and limits.connections_max < math.inf
-    return 1 if unknown or 2 * needed + 1 > limits.connections_max else 2
+    markets = len(settings.symbols) + (WILDCARD_MARKETS_MAX if any(map(is_wildcard, settings.symbols)) else 0)
+    needed = -(-markets // limits.symbols_per_connection)
+    return 1 if 2 * needed + 1 > limits.connections_max else 2
 
 
 class ExchangeRecorder:

@@ -107,7 +107,9 @@ def test_more_markets_than_the_exchange_s_connections_carry_are_a_problem_that_n
     assert too_many_connections(feed_settings(settings, phemex), phemex.feed, markets) == problem
 
 
-@pytest.mark.parametrize(("name", "connections"), [("hyperliquid", 1), ("bingx", 1), ("phemex", 1), ("bybit", 2)])
+@pytest.mark.parametrize(
+    ("name", "connections"), [("hyperliquid", 1), ("phemex", 1), ("bingx", 2), ("bybit", 2), ("kucoin", 2)]
+)
 def test_a_wildcard_may_be_more_than_is_allowed(name: str, connections: int) -> None:
     settings = ExchangeSettings(name="mine", dialect=name, symbols=("*/USDT", "BTC/USDT"))
     assert feed_settings(settings, EXCHANGES[name]).redundancy == connections

@@ -20,6 +20,7 @@ BYBIT = Exchange(
             symbols_per_request=10,  # documented for spot, others have no limit
             requests_per_s=5.0,  # ours: no number is documented
             connects_per_s=1.0,  # documented: 500 in 5 minutes and address
+            connections_max=1000,  # documented: of an address, and that for each category
         ),
         silence_s=45.0,  # our ping is answered every 20 s: two answers missed
         ping=x.Ping(interval_s=20.0, text=lambda _number: '{"op":"ping"}'),

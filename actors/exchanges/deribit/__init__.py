@@ -24,7 +24,7 @@ DERIBIT = Exchange(
             request_bytes=16_384,
             requests_per_s=3.0,  # documented: each costs 3000 of 30,000 credits, which come back within 3 s
             connects_per_s=1.0,  # ours: no rate is documented
-            connections_max=32,  # documented: of an address
+            connections_max=32,  # documented: of an address; the 33rd was answered 429
         ),
         silence_s=75.0,  # heartbeats every 30 s
         opening=(feed.OPENING,),

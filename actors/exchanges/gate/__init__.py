@@ -23,7 +23,7 @@ GATE = Exchange(
             symbols_per_request=50,  # ours: one unknown market makes its whole request fail
             requests_per_s=10.0,  # ours: no number is documented
             connects_per_s=1.0,  # ours: no rate is documented
-            connections_max=300,  # documented: of an address
+            connections_max=300,  # of an address: by an issue of its own client, not by the documentation (unsure)
         ),
         silence_s=45.0,  # our ping is answered every 20 s: two answers missed
         ping=feed.PINGS,

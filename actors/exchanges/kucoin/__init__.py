@@ -21,6 +21,7 @@ KUCOIN = Exchange(
             symbols_per_request=100,  # documented
             requests_per_s=5.0,  # documented: 100 in 10 s
             connects_per_s=0.45,  # documented: 30 a minute; at 0.5 a delay on the way makes it 31
+            connections_max=50,  # documented: of an address
         ),
         silence_s=45.0,  # our ping is answered every 18 s: two answers missed
         # The token gives the interval; without any frame of ours the server closes after 60.5 s, also amid data.
