@@ -56,10 +56,11 @@ class _Pair:
 
     def saw(self, feed: _Feed, key: object, at_ns: int, now: float, *, unique: bool, again: bool) -> None:
         """One of the two has delivered a trade; `again`: one that may have been made before it was asked for, so
-        that the other need not deliver it.
+        that the other need not deliver it, unless it is newer than what both have delivered.
         """
         if not again:
             feed.newest = now
+        again &= not (unique and 0 < self._matched_ns < at_ns)
         other = self.feeds[1] if feed is self.feeds[0] else self.feeds[0]
         waits = other.waiting.get(key)
         if waits is not None:

@@ -221,6 +221,22 @@ def test_of_equal_trades_each_counts() -> None:
     assert len(world.disagreements) == 1
 
 
+@pytest.mark.parametrize("promise", [IdPromise.OPAQUE, IdPromise.INCREASING])
+@pytest.mark.parametrize("late", [True, False])
+def test_an_old_trade_that_is_newer_than_what_both_have_is_compared(promise: IdPromise, late: bool) -> None:
+    """The other connection has lost it, or delivers it a moment later."""
+    world = World(promise)
+    world.trades(30, A, B)
+    text, at_ns = f"{next(world.numbers) * 10}", world.now_ns
+    world.send(B, text, at_ns, source="snapshot")
+    world.wait(0.5)
+    if late:
+        world.send(A, text, at_ns)
+    world.trades(60, A, B)
+    world.end()
+    assert (proves(world, at_ns), len(world.disagreements)) == ((True, 0) if late else (False, 1))
+
+
 def test_a_trade_that_one_connection_sends_again_is_no_disagreement() -> None:
     world = World()
     world.trades(20, A, B)
