@@ -55,6 +55,7 @@ class GapReporter:
         self._history = history
         self._unsent: list[Chunk] = []
         self._opened = 0  # gaps counted in the account
+        self._awaited: dict[tuple[str, int], float] = {}  # since when states of gaps are known, by trio's clock
         self._expect = partial(expect, self)
         continuity.report_news(self._expect)
 
@@ -70,15 +71,19 @@ class GapReporter:
         if self._account.refusals.watched:  # only what follows ends an alarm
             self._judge_refusals(context, now)
         if not self._history:
-            self._give_up(time.time_ns())
+            self._give_up(now, time.time_ns())
         self.gather()
         context.handled(0)
         return bool(self._continuity.blind)
 
-    def _give_up(self, now_ns: int) -> None:
+    def _give_up(self, now: float, now_ns: int) -> None:
         """Closes the gaps whose end is known: what has not been sent again cannot be had any more."""
-        for gap in self._continuity.unfinished():
-            if gap.bounded and now_ns - gap.at_ns > REPLAY_NS and not self._continuity.begins_unknown(gap):
+        bounded = [gap for gap in self._continuity.unfinished() if gap.bounded]
+        states = [(gap.gap_id, gap.at_ns) for gap in bounded]
+        self._awaited = {state: self._awaited.get(state, now) for state in states}
+        for gap, state in zip(bounded, states, strict=True):
+            waited_ns = (now - self._awaited[state]) * 1e9
+            if waited_ns > REPLAY_NS and not self._continuity.begins_unknown(gap):
                 status = GapStatus.PARTIAL if gap.recovered else GapStatus.LOST
                 self._continuity.resolved(gap.gap_id, gap.recovered, status, now_ns)
 

@@ -93,7 +93,8 @@ async def test_of_two_that_wait_for_room_each_gets_its_rows_in(autojump_clock: M
 async def test_without_a_history_a_gap_is_lost_once_nothing_can_be_sent_again(
     history: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(time, "time_ns", lambda: DOWN_NS + round(trio.current_time() * 1e9))
+    ahead_s = 0.0
+    monkeypatch.setattr(time, "time_ns", lambda: DOWN_NS + round((trio.current_time() + ahead_s) * 1e9))
     continuity = Continuity("x", {SYMBOL: IdPromise.OPAQUE})
     account, room = Desk().ledger.account("x"), Mailbox[Chunk](1, on_dead_letter=lambda *_: None)
     reporter = GapReporter("x", {}, continuity, account, room, locked, lambda _: None, history=history)
@@ -116,7 +117,9 @@ async def test_without_a_history_a_gap_is_lost_once_nothing_can_be_sent_again(
         assert gap() == (GapStatus.OPEN, None), "its end is not known yet"
         continuity.connected([SYMBOL], time.time_ns(), 2)
         admit("9", 2)
-        await trio.sleep(5.0)
+        await trio.sleep(1.0)
+        ahead_s = 3600.0  # this host's clock is set
+        await trio.sleep(4.0)
         assert gap() == (GapStatus.OPEN, "9"), "old trades may still be sent again"
         await trio.sleep(10.0)
         assert not history or reporter.collect() == []
