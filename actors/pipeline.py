@@ -128,8 +128,9 @@ class Pipeline:
         self.writer = Writer(self.store, self.ledger, self.buffer.outbox, limits.sink, stored, self._report_refused)
         self.poller = Poller(watched=lambda: bool(self.buffer.watchers))
         self._restored = trio.Event()  # it is known what is stored, or found to be unreadable for now
+        self._limiters = RateLimiters()
         self._services = SharedServices(
-            limiters=RateLimiters(),
+            limiters=self._limiters,
             peers=PeerActivity(),
             consult=self.consult,
             flush=self.flush,
@@ -410,6 +411,7 @@ class Pipeline:
     async def go_on(self) -> None:
         """Stores again, first what was kept meanwhile; then everything else goes on that was paused for it."""
         self.buffer.renumber()
+        self._limiters.spend()
         for name in (one for one in self._paused if one in _SINKS):
             await self._resume(name)
         for exchange in self.exchanges.values():

@@ -30,6 +30,11 @@ class RateLimiters:
             self._limiters[key] = RateLimiter(history.limits)
         return self._limiters[key]
 
+    def spend(self) -> None:
+        """Takes all that may be requested at once: another process of this address may just have requested it."""
+        for limiter in self._limiters.values():
+            limiter.spend()
+
 
 class RateLimiter:
     """Grants requests within the limits, first come first served. Limits apply to addresses, not markets: all
@@ -54,6 +59,11 @@ class RateLimiter:
                 await trio.sleep(wait_s)
             for name, cost in costs.items():
                 self._buckets[name].take(cost)
+
+    def spend(self) -> None:
+        """Takes all that is available now; never waits."""
+        for bucket in self._buckets.values():
+            bucket.spend()
 
     def pause(self, seconds: float) -> None:
         """Blocks all requests for this time; an earlier pause that lasts longer remains."""
@@ -95,6 +105,9 @@ class _Bucket:
         # Rounding must not result in a wait too short to advance the clock.
         lacking = cost - self._tokens
         return 0.0 if lacking <= 1e-9 else max(lacking / self.limit.rate_per_s, 1e-6)
+
+    def spend(self) -> None:
+        self._tokens, self._filled_at = 0.0, trio.current_time()
 
     def take(self, cost: float) -> None:
         self._tokens -= cost

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from actors.backfill.rate_limiter import RateLimiter
+from actors.backfill.rate_limiter import RateLimiter, RateLimiters
 from actors.backfill.rest_client import INLINE_BYTES, Answer, RestClient, RestClientLimits, Unanswered
 from actors.backfill.token_source import TokenSource
 from actors.exchanges.contract.history import Busy, Garbled, RateLimit, Refused, RestRequest
@@ -146,6 +146,17 @@ async def test_the_limit_is_used_up_to_its_rate(autojump_clock: trio.testing.Moc
     for _ in range(42):
         await limiter.take({"requests": 1})
     assert trio.current_time() == pytest.approx(40 / ONE.rate_per_s)
+
+
+async def test_after_another_process_has_recorded_nothing_may_be_requested_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    limiters, history = RateLimiters(), history_of("kraken")
+    limiter = limiters.of(history, None)
+    await trio.sleep(100.0)
+    limiters.spend()
+    await limiter.take({"requests": 1})
+    assert trio.current_time() == pytest.approx(100.0 + 1 / history.limits[0].rate_per_s)
 
 
 async def test_requests_are_served_in_order_and_a_cancelled_wait_takes_nothing(
