@@ -113,6 +113,7 @@ class Store:
         # Of a lake, if there is one: retention deletes no row of a later batch. 0 while it is unknown.
         self.ship_mark: int | None = None
         self._adopted = False
+        self._created = False  # a merge has made the file, and none has reported it yet
         self._missing = ""  # the report of a tail that the file was found without
         self._through = 0
         self._asked = False  # whether the file's watermark has been read since the start, or the last failed merge
@@ -309,12 +310,15 @@ class Store:
             if not self._segments_aside():
                 raise
             return Merged(backlog=True)
+        finally:
+            self._created |= bool(self._duck.created)
         self._files.crash_point("merge.closed")
         locked_s = time.monotonic() - began
         if report.segments:
             self._manifest.append(state)
         self.measure()
-        return replace(report, locked_s=locked_s, created=bool(self._duck.created))
+        created, self._created = self._created, False
+        return replace(report, locked_s=locked_s, created=created)
 
     def _merge_into(self, con: duckdb.DuckDBPyConnection, rows_max: int) -> tuple[Merged, Entry]:
         if not self._adopted or not self._duck.exists_in(con):

@@ -1,5 +1,6 @@
 """The store with real files and real reader processes: what is written is seen, once, by anybody, at any time."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -563,6 +564,24 @@ def test_a_deleted_file_or_tail_is_created_again(one: Store) -> None:
         one.write(batch(number, [4]))
     one.write(batch(number, [4]))
     assert ids_in(one.path) == {2: 1, 3: 1, 4: 1}
+
+
+def test_a_file_that_a_merge_makes_before_it_fails_is_reported_by_the_next(tmp_path: Path) -> None:
+    troubles, files = list[OSError](), WatchedFiles()
+
+    def trouble(point: str) -> None:
+        if point == "merge.opened" and troubles:
+            raise troubles.pop()
+
+    files.at = trouble
+    one = Store(settings_in(tmp_path), files)
+    one.start()
+    one.path.unlink()
+    write(one, 1)
+    troubles.append(OSError(errno.EIO, "Input/output error"))
+    with pytest.raises(OSError, match="Input/output"):
+        one.merge()
+    assert one.path.exists() and [one.merge().created for _ in range(2)] == [True, False]
 
 
 def killed_once_merged(point: str) -> None:
