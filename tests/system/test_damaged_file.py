@@ -104,7 +104,7 @@ def test_the_file_that_takes_its_place_knows_what_is_recorded(
         service.send(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
     with duckdb.connect(path, read_only=True) as con:
-        uncovered = """SELECT count(*) FROM ticks t WHERE received_at > (SELECT min(from_time) FROM coverage)
+        uncovered = """SELECT count(*) FROM ticks t WHERE timestamp > (SELECT min(from_time) FROM coverage)
             AND NOT EXISTS (SELECT 1 FROM coverage c WHERE c.symbol = t.symbol AND c.status = 'live'
                             AND t.timestamp BETWEEN c.from_time AND c.to_time)"""
         assert con.execute(uncovered).fetchall() == [(0,)]
