@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ops.cli.common import LocalPath, json_option, print_json
+from ops.cli.common import LocalPath, extent, json_option, print_json
 from ops.config.config import Config, ConfigErrors, find_config, load_config
 from ops.config.paths import host_mistakes
 from ops.terminal.exit_codes import CONFIGURATION, OK
@@ -28,14 +28,11 @@ def check_config(path: Path | None, as_json: bool) -> int:
         else:
             click.echo(str(errors), err=True)
         return CONFIGURATION
-    symbols = sum(len(exchange.symbols) for exchange in config.exchanges.values())
     if as_json:
         print_json({"path": name, "mistakes": []})
     else:
         where = name or "the built-in default"
-        click.echo(
-            f"{where}: fine; {symbols} symbols on {len(config.exchanges)} exchanges, into {config.store.path}"
-        )
+        click.echo(f"{where}: fine; {extent(config)}, into {config.store.path}")
     return OK
 
 

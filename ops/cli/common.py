@@ -24,6 +24,12 @@ DAY_S = 86_400.0
 YEAR_S = 365 * DAY_S  # longer than anybody waits, and within the range of every clock and timer
 
 
+def extent(config: Config) -> str:
+    """How much is configured, like "1 symbol on 1 exchange"."""
+    symbols, exchanges = sum(len(one.symbols) for one in config.exchanges.values()), len(config.exchanges)
+    return f"{symbols} symbol{'s'[: symbols != 1]} on {exchanges} exchange{'s'[: exchanges != 1]}"
+
+
 class Number(click.FloatRange):
     """A number in a range. Click's own type accepts nan and inf."""
 

@@ -9,7 +9,7 @@ import click
 
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED
-from ops.cli.common import LocalPath
+from ops.cli.common import LocalPath, extent
 from ops.cli.completing import known_exchanges
 from ops.cli.questions import (
     ask_exchanges,
@@ -90,8 +90,7 @@ def init(path: Path, chosen: tuple[str, ...], symbols: tuple[str, ...], store: s
     except (ExportError, OSError) as error:
         click.echo(str(error), err=True)
         return FAILED
-    count = sum(map(len, exchanges.values()))
-    click.echo(f"wrote {path}: {count} symbols on {len(exchanges)} exchanges, into {config.store.path}")
+    click.echo(f"wrote {path}: {extent(config)}, into {config.store.path}")
     click.echo(
         "record with: tickwarden run" + ("" if path == Path(_CONFIG) else f" --config {shlex.quote(str(path))}")
     )

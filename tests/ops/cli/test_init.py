@@ -57,6 +57,12 @@ def test_options_are_written_without_asking_and_the_file_says_what_it_holds(tmp_
     assert EXCHANGES["kraken"].feed.markets_note in text
 
 
+def test_one_symbol_is_not_called_several(tmp_path: Path) -> None:
+    done = tickwarden_here("init", "--exchange", "okx=BTC/USDT", folder=tmp_path)
+    assert "1 symbol on 1 exchange, into" in done.stdout
+    assert "fine; 1 symbol on 1 exchange, into" in tickwarden_here("check-config", folder=tmp_path).stdout
+
+
 def test_every_exchange_can_be_written_with_what_is_recorded_by_default(tmp_path: Path) -> None:
     words = [word for name in EXCHANGES for word in ("--exchange", name)]
     assert tickwarden_here("init", *words, folder=tmp_path).returncode == 0
