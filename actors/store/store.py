@@ -360,8 +360,8 @@ class Store:
             why = f"belongs to another DuckDB file than {self.path.name} and was not merged into it"
             self.notices.extend(self._quarantine.set_all_aside(self._tail.listed(), why))
             wanted = Identity(new_id(file_id))
-        elif not known.settled:
-            wanted = Identity(known.store_id if file_id in (None, self._duck.created) else new_id(file_id))
+        elif not known.settled and file_id not in (None, self._duck.created, known.store_id):
+            wanted = Identity(new_id(file_id))
         wanted = replace(wanted, through=min(wanted.through, owner.merged_through if owner else 0))
         if wanted != known:
             self._tail.mark(wanted)

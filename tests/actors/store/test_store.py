@@ -584,6 +584,37 @@ def test_a_file_that_a_merge_makes_before_it_fails_is_reported_by_the_next(tmp_p
     assert one.path.exists() and [one.merge().created for _ in range(2)] == [True, False]
 
 
+def test_a_file_whose_adoption_is_stored_and_fails_all_the_same_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its write-ahead log may not grow: the commit is in it, and the checkpoint after it fails."""
+    one = Store(settings_in(tmp_path))
+    one.start()
+    write(one, 1)
+    one.finish(never)
+    adopt, failures = database.DuckFile.adopt, 0
+
+    def failing(self: database.DuckFile, con: duckdb.DuckDBPyConnection, store_id: str) -> int:
+        nonlocal failures
+        failures += 1
+        if failures != 2:
+            adopt(self, con, store_id)
+        raise duckdb.TransactionException("Failed to commit: File too large")
+
+    one = Store(settings_in(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(database.DuckFile, "adopt", failing)
+        one.start()
+        write(one, 2)
+        for _ in range(2):
+            with pytest.raises(database.FileTrouble, match="too large"):
+                one.merge()
+            assert ids_in(one.path) == {1: 1, 2: 1}
+    one.merge()
+    assert failures == 3 and ids_in(one.path) == {1: 1, 2: 1}
+    assert [notice.event for notice in one.notices if notice.event != "store_file_unavailable"] == []
+
+
 def killed_once_merged(point: str) -> None:
     if point == "merge.closed":
         raise Crash
