@@ -207,12 +207,19 @@ class DuckFile:
             con.close()
         self._files.crash_point("create.written")
         self._lock(self._new)  # before it gets its final name
-        if self._group is not None:
-            self._files.give(self._new, self._group)
+        self.share(self._new)
         self._files.publish(self._new, self.path)
         self._files.crash_point("create.named")
         self._files.sync_folder(self.path.parent)
         self.created = self.store_id
+
+    def share(self, *paths: Path) -> None:
+        """Lets the configured group, if there is one, read those of the files that exist."""
+        if self._group is None:
+            return
+        for path in paths:
+            with suppress(FileNotFoundError):
+                self._files.give(path, self._group)
 
     def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """The result of `question` on the views, beside other readers. Raises DatabaseLocked and FileDamaged."""

@@ -132,9 +132,15 @@ class Files:
             return []
 
     def give(self, path: Path, group: int) -> None:
-        """Lets a group read a file, or a folder and everything created in it later."""
-        os.chown(path, -1, group)
-        path.chmod(0o2750 if path.is_dir() else 0o640)
+        """Lets a group read a file, or a folder and everything created in it later. A link, and what belongs to
+        another user, stays as it is.
+        """
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode) or os.geteuid() not in (0, found.st_uid):
+            return
+        if found.st_gid != group:
+            os.chown(path, -1, group)
+        path.chmod(stat.S_IMODE(found.st_mode) | (0o2050 if stat.S_ISDIR(found.st_mode) else 0o040))
 
     def make_folder(self, path: Path) -> None:
         """Creates the folder and its parents, durably."""

@@ -145,6 +145,7 @@ class Store:
         self.make_folder()
         if self.path.exists():
             self._lock(self.path)
+            self._duck.share(self.path, self._duck.wal)
         clear_spill(self.path)
         self.touched_ns = max((p.stat().st_mtime_ns for p in (self.path, self.tail) if p.exists()), default=0)
         self._tail.prepare()

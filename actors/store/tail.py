@@ -235,7 +235,8 @@ class Tail:
         """At start: creates the folders and removes unfinished files."""
         self._files.make_folder(self.root)
         if self._group is not None:
-            self._files.give(self.root, self._group)
+            for path in (self.root, *self.root.rglob("*")):  # the group may be new
+                self._files.give(path, self._group)
         for folder in (self.aside, self.partial, self.root / ".replaced", self.root / ".uncommitted"):
             self._make_own_folder(folder)
         for table in TABLES:

@@ -1,7 +1,6 @@
 """The whole pipeline: what it reports, how it stops, and what it restores after a kill."""
 
 import errno
-import grp
 import json
 import os
 import signal
@@ -49,6 +48,7 @@ from tests.harness.exchange_server import (
 )
 from tests.harness.file_holder import held
 from tests.harness.recording_samples import store
+from tests.harness.store_harness import given_group
 
 ACK = '{"success":true,"op":"subscribe"}'
 
@@ -163,12 +163,6 @@ async def test_connections_deliver_while_it_is_read_what_is_stored_and_nothing_i
     ]
     assert query(tmp_path, "SELECT reason, count(*) FROM gaps GROUP BY ALL") == [("downtime", 1)]
     check_audit(tmp_path)
-
-
-def given_group() -> grp.struct_group:
-    """One that this process may give files to, not its own."""
-    allowed = [one for one in grp.getgrall() if os.geteuid() == 0 or one.gr_gid in os.getgroups()]
-    return next((one for one in allowed if one.gr_gid != os.getegid()), grp.getgrgid(os.getegid()))
 
 
 async def test_the_group_may_read_each_folder_that_the_service_creates(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A store to be tortured: batches with numbered ticks, file layers that fail or forget, readers, and the truth."""
 
+import grp
 import json
 import os
 import re
@@ -69,6 +70,12 @@ def batch(number: int, ids: Sequence[int], *, rejects: int = 0) -> Batch:
 def settings(folder: Path, name: str = "ticks.duckdb") -> StoreSettings:
     """Settings of a store in that folder."""
     return StoreSettings(path=folder / name, memory_limit="256MB")
+
+
+def given_group() -> grp.struct_group:
+    """One that this process may give files to, not its own."""
+    allowed = [one for one in grp.getgrall() if os.geteuid() == 0 or one.gr_gid in os.getgroups()]
+    return next((one for one in allowed if one.gr_gid != os.getegid()), grp.getgrgid(os.getegid()))
 
 
 def ids_in(path: Path, sql: str = "SELECT trade_id FROM ticks") -> Counter[int]:

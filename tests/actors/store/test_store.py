@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -41,6 +42,7 @@ from tests.harness.store_harness import (
     WatchedFiles,
     World,
     batch,
+    given_group,
     ids_in,
     never,
     reader,
@@ -613,6 +615,32 @@ def test_a_file_whose_adoption_is_stored_and_fails_all_the_same_is_ours(
     one.merge()
     assert failures == 3 and ids_in(one.path) == {1: 1, 2: 1}
     assert [notice.event for notice in one.notices if notice.event != "store_file_unavailable"] == []
+
+
+@pytest.mark.parametrize("ends", ["cleanly", "by a kill"])
+def test_a_group_that_is_configured_later_may_read_what_is_there(ends: str, tmp_path: Path) -> None:
+    plain, group = settings_in(tmp_path), given_group()
+    one = Store(plain)
+    one.start()
+    write(one, 1)
+    if ends == "cleanly":
+        one.finish(never)
+    tail = [one.tail, *one.tail.rglob("*")] if ends == "by a kill" else []
+    one.close()
+    paths = [plain.path, *tail]
+    for path in paths:
+        path.chmod(0o700 if path.is_dir() else 0o604)
+    other = Store(replace(plain, group=group.gr_gid))
+    before = os.umask(0o027)  # as the service does
+    try:
+        other.start()
+    finally:
+        os.umask(before)
+    for path in filter(Path.exists, paths):
+        state = path.stat()
+        assert (path, state.st_gid, state.st_mode & 0o040) == (path, group.gr_gid, 0o040)
+    assert stat.S_IMODE(plain.path.stat().st_mode) == 0o644, "what others may do stays"
+    other.close()
 
 
 def killed_once_merged(point: str) -> None:
