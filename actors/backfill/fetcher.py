@@ -30,8 +30,8 @@ class Budget(Struct, frozen=True, kw_only=True):
     """The budget of one call, so that a long outage neither floods the buffer shared with live feeds nor delays
     another market's gap.
 
-    After `pages` the call returns what remains, and can be repeated. Pages without trades, on the way to the
-    beginning of a range, do not count: that way is not repeated.
+    After `pages` the call returns what remains, and can be repeated; after `searches` too, which are pages without
+    trades on the way to the beginning of a range.
     """
 
     pages: int = 50

@@ -50,7 +50,7 @@ class _Pair:
     def _begin(self) -> None:
         """Begins again, with nothing proved."""
         self.pace.begin(None)
-        self._sure_at = math.inf
+        self._sure_at, self._matched_ns = math.inf, 0
         for feed in self.feeds:
             feed.waiting.clear()
 

@@ -45,6 +45,7 @@ class Tracker:
         self.carried_ns = 0  # when the youngest of them began to deliver
         self.started_ns: int | None = None  # when its recording began
         self.recorded_ns: int | None = None  # the same, also of a recording that has ended
+        self._latest_ns = 0  # the latest time that this host's clock showed before it was set
         self.absent = False  # the exchange does not list it: nothing is recorded until it does
         self.unsettled = False  # whether the next row may end an outage or prove an overlap
         self._outage: str | None = None
@@ -241,14 +242,17 @@ class Tracker:
             self._report_feed(FeedEvent.STARTED, now_ns, None, None)
 
     def clock_jumped(self, jump_ns: int, now_ns: int) -> None:
-        """This host's clock was set by `jump_ns` and shows `now_ns`: the recording ends by the former clock, and
-        begins by this one.
+        """This host's clock was set by `jump_ns` and shows `now_ns`: the recording begins by this clock, too. If it
+        shows what it never did before, nothing was recorded since the latest that it did.
         """
-        if self.started_ns is not None:
-            self._report_feed(FeedEvent.STOPPED, now_ns - jump_ns, None, None)
-            self._report_feed(FeedEvent.STARTED, now_ns, None, None)
-            self.started_ns += jump_ns
-            self.recorded_ns = self.started_ns
+        self.recorded_ns = None if self.recorded_ns is None else self.recorded_ns + jump_ns
+        if self.started_ns is None:
+            return
+        self.started_ns += jump_ns
+        self._latest_ns = max(self._latest_ns, now_ns - jump_ns)
+        if jump_ns > 0 and self._latest_ns < now_ns:
+            self._report_feed(FeedEvent.STOPPED, self._latest_ns, None, None)
+        self._report_feed(FeedEvent.STARTED, now_ns, None, None)
 
     def stopped(self, now_ns: int) -> None:
         """The recording ends in an orderly shutdown."""

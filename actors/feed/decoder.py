@@ -49,19 +49,20 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 class _Replay(Struct):
     """Up to this many further rows of a native may be replayed: those older than `requested_ns` that are received
-    by `until_ns`, which is known with the first.
+    soon after the first, at `began_ns`.
     """
 
     requested_ns: int
     rows_left: int
-    until_ns: int | None = None
+    began_ns: int | None = None
 
     def has(self, time_ns: int | None, received_ns: int) -> bool:
         """Whether the next row is one of them."""
-        if self.until_ns is None:
-            self.until_ns = received_ns + REPLAY_NS
+        if self.began_ns is None:
+            self.began_ns = received_ns
         self.rows_left -= 1
-        return time_ns is not None and time_ns < self.requested_ns and received_ns <= self.until_ns
+        soon = abs(received_ns - self.began_ns) <= REPLAY_NS  # an earlier receipt: this host's clock was set back
+        return soon and time_ns is not None and time_ns < self.requested_ns
 
 
 class Outcome(Struct):

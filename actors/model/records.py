@@ -167,7 +167,8 @@ class LagRow(Struct, frozen=True):
 
 
 class InstrumentRow(Struct, frozen=True):
-    """One market as its exchange listed it at `seen_ns`; each change is a row, the newest counts.
+    """One market as its exchange listed it at `seen_ns`; each change is a row, the newest counts. `seen_ns` rises,
+    also if this host's clock is set back.
 
     `settle` is None for spot; for the decimals and scales see contract.instruments.Instrument.
     """

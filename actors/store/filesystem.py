@@ -148,7 +148,11 @@ class Files:
             self.make_folder(path.parent)
             path.mkdir(exist_ok=True)
             if self._group is not None:
-                self.give(path, self._group)
+                try:
+                    self.give(path, self._group)
+                except OSError:  # the next attempt creates it again
+                    self.remove_folder(path)
+                    raise
             self.sync_folder(path.parent)
 
     def any_open(self, paths: Iterable[Path]) -> bool | None:

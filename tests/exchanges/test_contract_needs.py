@@ -563,13 +563,15 @@ def test_old_rows_after_a_request_are_a_snapshot_until_the_first_that_is_not_old
     assert sources(("A", 50), ("B", 50), ("A", 101)) == ["snapshot", "stream", "stream"]
 
 
-def test_what_comes_long_after_the_first_old_row_is_live_even_if_this_hosts_clock_is_ahead() -> None:
+@pytest.mark.parametrize("set_back", [False, True])
+def test_what_comes_long_after_the_first_old_row_is_live_even_if_this_hosts_clock_is_ahead(set_back: bool) -> None:
     hour_ns, second_ns = 3_600 * 10**9, 10**9
     decoder, block = Decoder("x", dialect(replays_unmarked=100), {"A": "A/X", "B": "B/X"}), Block("x")
     decoder.requested(["A", "B"], NS + hour_ns)
     for native, at_s in (("A", 0), ("A", 10), ("A", 11), ("B", 12), ("A", 13)):
         made_ns = NS + at_s * second_ns
         decoder.read([trade(native, at_s, made_ns).encode()], made_ns + hour_ns, block)
+        hour_ns = 0 if set_back and native == "A" and at_s >= 10 else hour_ns
     assert block.source == ["snapshot", "snapshot", "stream", "snapshot", "stream"]
 
 

@@ -27,7 +27,8 @@ STATES = ("nothing", "verified", "unverified", "repaired", "unknown", "lost")
 REASONS = tuple(reason.value for reason in GapReason)
 
 # The rows that matter for the window, read once: the tail of each table is some hundred small files. What ended
-# before the window changes nothing in it, so that the view `coverage` is the same over these rows.
+# before the window changes nothing in it, so that the view `coverage` is the same over these rows, unless the clock
+# of this host was ahead and is set back.
 _READ = (
     """CREATE TEMP TABLE window_audit AS SELECT exchange, run_id, "at", frames, received, duplicates, rejected
        FROM audit WHERE "at" >= make_timestamptz($since)""",

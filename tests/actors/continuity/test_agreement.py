@@ -237,6 +237,18 @@ def test_an_old_trade_that_is_newer_than_what_both_have_is_compared(promise: IdP
     assert (proves(world, at_ns), len(world.disagreements)) == ((True, 0) if late else (False, 1))
 
 
+def test_what_a_silent_connection_sends_again_when_the_comparison_has_begun_anew_is_no_disagreement() -> None:
+    world = World(IdPromise.OPAQUE)
+    world.trades(30, A, B)
+    world.trades(160, A)
+    world.wait(6)
+    for text, at_ns in world.made[-160:]:
+        world.send(B, text, at_ns, source="snapshot")
+    world.trades(60, A, B)
+    world.end()
+    assert world.disagreements == []
+
+
 def test_a_trade_that_one_connection_sends_again_is_no_disagreement() -> None:
     world = World()
     world.trades(20, A, B)

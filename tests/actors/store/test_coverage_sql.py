@@ -124,21 +124,37 @@ def test_a_market_that_was_taken_off_ends_there_although_its_run_continues() -> 
 
 
 @pytest.mark.parametrize(
-    ("began", "jumped", "covered"),
+    ("began", "jumps", "ends", "covered"),
     [
-        (1000, -1000, [(5, 100, "live")]),  # ahead at the start
-        (-1000, 1000, [(-1000, -995, "live"), (-995, 5, "unknown"), (5, 100, "live")]),  # behind at the start
-        (0, 1, [(0, 100, "live")]),  # no more than clocks differ anyway
+        (1000, [(5, -1000)], 100, [(5, 100, "live")]),  # ahead at the start
+        (1000, [(5, -1000)], 2000, [(5, 2000, "live")]),
+        (-1000, [(5, 1000)], 100, [(-1000, -995, "live"), (-995, 5, "unknown"), (5, 100, "live")]),  # behind
+        (0, [(990, -10)], 5000, [(0, 5000, "live")]),
+        (
+            0,
+            [(1500, 500), (1100, -500)],
+            3000,
+            [(0, 1000, "live"), (1000, 1100, "unknown"), (1100, 3000, "live")],
+        ),
+        (
+            0,
+            [(500, -500), (1200, 500)],
+            3000,
+            [(0, 1000, "live"), (1000, 1200, "unknown"), (1200, 3000, "live")],
+        ),
+        (0, [(5, 1)], 100, [(0, 100, "live")]),  # no more than clocks differ anyway
     ],
 )
 def test_a_run_is_where_this_hosts_clock_is_after_it_is_set(
-    began: int, jumped: int, covered: list[Interval]
+    began: int, jumps: list[tuple[int, int]], ends: int, covered: list[Interval]
 ) -> None:
     con, continuity = new_file(), Continuity("x", {BTC: IdPromise.CONTIGUOUS})
     continuity.connected([BTC], s(began))
-    put_audit(con, "r1", s(began + 4))
-    continuity.clock_jumped(jumped, s(5))
-    put_audit(con, "r1", s(100))
+    for shows, jumped in jumps:
+        put_audit(con, "r1", s(shows - jumped))
+        continuity.clock_jumped(jumped, s(shows))
+        put_audit(con, "r1", s(shows))
+    put_audit(con, "r1", s(ends))
     put_feeds(con, [structs.replace(row, run_id="r1") for row in continuity.take_feeds()])
     assert coverage(con) == covered
 
