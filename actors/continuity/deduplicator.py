@@ -15,6 +15,7 @@ from actors.continuity.composite import CompositeTracker
 from actors.continuity.gap_log import GapLog
 from actors.continuity.row import HISTORY_SLACK_NS, Decided, Refused, Row, Verdict
 from actors.continuity.sequenced import SPAN_SURE, SequencedTracker
+from actors.continuity.suspects import RESET_NS
 from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Snapshot
 from actors.continuity.twins import COMPOSITE
@@ -53,6 +54,7 @@ class Deduplicator:
         self._unstorable = UnstorableTrades()
         self.promises: dict[str, IdPromise] = {}
         self._reads = self._session = 0
+        self._latest_ns = self._noted_ns = 0  # the time of the last trade read, and when `highs` was updated
         self._returned: dict[int, int] = {}  # the sessions of rows put back, by their places in the block
         self.has_off_book = False
         for symbol, promise in promises.items():
@@ -192,11 +194,24 @@ class Deduplicator:
         if newest is None:
             return False
         received_ns = block.received_ns[-1]
+        self._follow(block.exchange_ns[-1], block.source[-1], received_ns)
         if newest - received_ns > self.lead.limit_ns:
             return True
         if block.source[-1] == "stream":
             self.lead.saw(newest - received_ns, received_ns, len(times))
         return False
+
+    def _follow(self, latest_ns: int | None, source: str, received_ns: int) -> None:
+        """Notes the newest times so far if the exchange's clock seems to have been set back, as it also does when
+        old trades are sent again.
+        """
+        if latest_ns is None or source == "backfill":
+            return
+        if latest_ns < self._latest_ns - RESET_NS and abs(received_ns - self._noted_ns) > RESET_NS:
+            self._noted_ns, highs = received_ns, self.shared.highs
+            for symbol, last_ns in self.shared.lasts.items():
+                highs[symbol] = max(last_ns or 0, highs.get(symbol, 0))
+        self._latest_ns = latest_ns
 
     def _doubt(
         self, block: Block, start: int, spans: Sequence[int] | None, now: float, known: Container[str]

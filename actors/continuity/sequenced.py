@@ -120,10 +120,10 @@ class SequencedTracker(Tracker):
 
     def _newer(self, row: Row, missing: MissingRange) -> bool:
         """Whether the row is newer than everything that may lie in a missing range."""
-        last_ns = self._shared.lasts.get(self.symbol)
-        if row.time_ns is None or last_ns is None or row.source == "backfill":
+        newest_ns = self._newest_ns
+        if row.time_ns is None or newest_ns is None or row.source == "backfill":
             return False
-        return row.time_ns > RESET_NS + (last_ns if missing.to_ns is None else max(last_ns, missing.to_ns))
+        return row.time_ns > RESET_NS + (newest_ns if missing.to_ns is None else max(newest_ns, missing.to_ns))
 
     def _above(self, row: Row, number: int) -> Verdict:
         waiting = self._waiting

@@ -24,12 +24,17 @@ class Marks(dict[str, int]):
 
 
 class Shared(Struct):
-    """What the trackers of one exchange share; the in-order path also reads and writes `marks` and `lasts`."""
+    """What the trackers of one exchange share; the in-order path also reads and writes `marks` and `lasts`.
+
+    `lasts` has the time of the last trade of each market, `highs` what that was before the exchange's clock was set
+    back: trades that are sent again may be as new.
+    """
 
     exchange: str
     book: GapLog
     marks: Marks = field(default_factory=Marks)
     lasts: dict[str, int | None] = field(default_factory=dict)
+    highs: dict[str, int] = field(default_factory=dict)
     feeds: list[FeedRow] = field(default_factory=list)
     decided: Decided = field(default_factory=Decided)
     live: dict[str, "Tracker"] = field(default_factory=dict)  # those whose recording has not ended
@@ -109,8 +114,7 @@ class Tracker:
     def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
         """Decides about rows that have waited long enough, with `end` about all."""
         del now_ns
-        last_ns = self._shared.lasts.get(self.symbol)
-        for row in self._suspects.take_waited(now, self.mark, last_ns, end=end):
+        for row in self._suspects.take_waited(now, self.mark, self._newest_ns, end=end):
             self._free(row)
             self._report_unknown(row)
 
@@ -124,6 +128,8 @@ class Tracker:
         `delivered`: the trades since the last stored one have been delivered, and are about to be admitted.
         """
         self._shared.lasts[self.symbol] = state.last_ns
+        if state.last_ns is not None:
+            self._shared.highs[self.symbol] = state.last_ns
         self._restore_gaps(state.gaps, state, now_ns)
         going_on = [row for row in state.gaps if row.status is GapStatus.OPEN and not row.bounded]
         for row in going_on[:-1]:  # only one can end with the next trade
@@ -359,9 +365,15 @@ class Tracker:
 
     # -- resets --------------------------------------------------------------------------------------
 
+    @property
+    def _newest_ns(self) -> int | None:
+        """The newest time of a trade, as far as is known."""
+        last_ns = self._shared.lasts.get(self.symbol)
+        return None if last_ns is None else max(last_ns, self._shared.highs.get(self.symbol, last_ns))
+
     def _suspect(self, row: Row, number: int, lowest: int | None) -> Verdict | None:
         """Judges a row with an id that is too low, see Suspects.judge."""
-        return self._suspects.judge(row, number, lowest, self.mark, self._shared.lasts.get(self.symbol))
+        return self._suspects.judge(row, number, lowest, self.mark, self._newest_ns)
 
     def _take_suspects(self, row: Row) -> list[tuple[int, Row]]:
         """Reports a reset of the ids, stores the suspects except `row`, and returns all, lowest first."""

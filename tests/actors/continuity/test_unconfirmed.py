@@ -1,6 +1,7 @@
 """No id and no time from the wire is believed alone: a bad one costs its own trade, and nothing else is derived."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
@@ -14,8 +15,9 @@ from actors.continuity.row import HOLD_S
 from actors.continuity.sequence_gaps import JUMP_MAX
 from actors.continuity.sequenced import SPAN_SURE
 from actors.continuity.suspects import SUSPECTS_MAX
+from actors.continuity.tracker_state import TrackerState
 from actors.continuity.unconfirmed import WAITING_MAX
-from actors.model.records import FeedRow, GapReason, GapRow, GapStatus
+from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus
 from actors.model.ticks import Block, IdPromise, Reason
 from tests.harness.amounts import amount
 from tests.harness.continuity_file import new_file, put_feeds, put_gaps, put_ticks
@@ -348,6 +350,48 @@ def test_this_hosts_clock_set_back_costs_a_slow_market_no_trade(noticed_s: float
         assert decided.refused == []
         stored += block.trade_id
     assert stored == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("back_s", [0.5, 3.0, 30.0, HOUR_S])
+@pytest.mark.parametrize("market", [BTC, ETH])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_copies_from_before_an_exchanges_clock_was_set_back_are_no_reset(
+    back_s: float, market: str, restarted: bool
+) -> None:
+    """Their times are newer than the last trade's. ETH trades less often than BTC, which shows the step first."""
+    promises = {BTC: IdPromise.CONTIGUOUS, ETH: IdPromise.CONTIGUOUS}
+    continuity, kept = Continuity("x", promises), Counter[tuple[str, str | None]]()
+    times: dict[str, dict[int, int]] = {BTC: {}, ETH: {}}
+
+    def send(symbol: str, numbers: Iterable[int], now: float, source: str = "stream") -> None:
+        block, received_ns = Block("x"), T0_NS + round(now * SECOND_NS)
+        for number in numbers:
+            columns = (symbol, times[symbol][number], received_ns, "1", "1", "buy", str(number), source)
+            block.extend(*([value] for value in columns))
+        continuity.deduplicator.admit(block, 0, None, now, session=1)
+        continuity.tick(now, T0_NS)
+        for rows in (block, continuity.deduplicator.take_decided(now)[0]):
+            kept.update(zip(rows.symbol, rows.trade_id, strict=True))
+
+    continuity.connected([BTC, ETH], T0_NS, 1)
+    for number in range(240):
+        now = number / 10
+        if restarted and number == 100:
+            stored = [
+                TrackerState("x", symbol, last_ns=max(made.values()), mark=max(made), lowest=0)
+                for symbol, made in times.items()
+            ]
+            continuity = Continuity("x", promises)
+            continuity.restore(stored, T0_NS)
+            continuity.connected([BTC, ETH], T0_NS, 1)
+        made_ns = T0_NS + round((now - (back_s if number >= 100 else 0.0)) * SECOND_NS)
+        for symbol in (BTC, ETH) if number % 5 == 0 else (BTC,):
+            times[symbol][len(times[symbol])] = made_ns
+            send(symbol, [len(times[symbol]) - 1], now)
+        if number in (130, 200):
+            send(market, sorted(times[market])[-50:], now, "snapshot")
+    assert set(kept.values()) == {1} and len(kept) == 240 + 48
+    assert FeedEvent.RESET not in {row.event for row in continuity.take_feeds()}
 
 
 def test_this_hosts_clock_set_forward_makes_no_time_of_the_exchange_that_has_not_come() -> None:
