@@ -140,7 +140,7 @@ def _compare_market(
 ) -> None:
     name, key = f"{market.exchange} {market.symbol}", [market.exchange, market.symbol]
     rows = con.execute(
-        "SELECT trade_id, fills, source, price, volume, side, timestamp FROM ticks"
+        "SELECT trade_id, fills, source, price, volume, side, timestamp, received_at FROM ticks"
         " WHERE exchange = ? AND symbol = ?",
         key,
     ).fetchall()
@@ -150,7 +150,7 @@ def _compare_market(
         names = _names([(_time(fill), Decimal(fill.price), Decimal(fill.volume), fill.side) for fill in fills])
         until = next((own for own, fill in zip(names, fills, strict=True) if fill.trade_id == until), until)
         fills = [replace(fill, trade_id=own) for own, fill in zip(names, fills, strict=True)]
-        names = _names([(at, price, volume, side) for *_, price, volume, side, at in rows])
+        names = _names([(at, price, volume, side) for *_, price, volume, side, at, _ in rows])
         rows = [(own, *row[1:]) for own, row in zip(names, rows, strict=True)]
     ids = [number for trade_id, count, *_ in rows for number in span(trade_id, count)]
     stored = set(ids)
@@ -158,12 +158,13 @@ def _compare_market(
     if not stored:
         raise Untrue(f"{name}: nothing is stored")
     if len(ids) != len(stored):
-        twice = min(number for number in stored if ids.count(number) > 1)
-        raise Untrue(f"{name}: {twice} is stored twice")
+        twice = sorted(number for number, count in Counter(ids).items() if count > 1)
+        each = [f"{row[2]} received {row[7]}" for row in rows if twice[0] in span(row[0], row[1])]
+        raise Untrue(f"{name}: {twice[0]} is stored twice ({'; '.join(each)}), of {len(twice)} up to {twice[-1]}")
     truth = {number: fill for fill in fills for number in span(fill.trade_id, fill.count)}
     if not stored <= truth.keys():
         raise Untrue(f"{name}: {min(stored - truth.keys())} is stored and was never traded")
-    for trade_id, count, source, price, volume, side, at in rows:
+    for trade_id, count, source, price, volume, side, at, _ in rows:
         fill, made_at = truth[trade_id], _time(truth[trade_id])
         if source == "backfill" and at.microsecond % 1000 == 0:  # bitflyer's history has no finer times
             step = 1000 if at.microsecond else 1_000_000  # and bitstamp's none below a second
