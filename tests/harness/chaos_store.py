@@ -60,6 +60,9 @@ class FakeStore:
         self.touched_ns = 1  # there is a file, which a start reads
         self._next = 1
 
+    def make_folder(self) -> None:
+        """There is one."""
+
     def start(self) -> None:
         """Nothing to recover."""
         self._next = time.time_ns() // 1000
