@@ -5,8 +5,8 @@ A market is covered from the moment it was first delivered, with or without trad
 service is known to have run (its newest `audit` row), minus the ranges of gaps; between two runs only gaps say what
 is known. The newest audit row of a run is the one with the most frames (the latest of equal ones): its `at` may be
 earlier than another's if this host's clock was set back, and what is later than it was written while that clock was
-ahead. If ranges
-overlap, the worst status wins: lost, unknown, repaired, live. A range that turned out to miss nothing is live.
+ahead. If ranges overlap, the worst status wins: lost, unknown, repaired, live. A range that turned out to miss
+nothing is live.
 
 'live' alone means "connected all the time and nothing known to be missing". `proof` says what shows that nothing is
 missing: a row 'proved' of `feeds` that covers the instant, the strongest first (ids, two feeds, history), or the
