@@ -142,7 +142,6 @@ class DuckFile:
         self._migrations = migrations
         self.store_id = ""
         self.created = ""  # the id of the file that `opened` has just created
-        self._group = settings.group
         self._names = [path, tail, *([settings.archive_dir] if settings.archive_dir else [])]
         self.wal = path.with_name(path.name + ".wal")
         self._new = path.with_name(path.name + ".new")
@@ -207,19 +206,11 @@ class DuckFile:
             con.close()
         self._files.crash_point("create.written")
         self._lock(self._new)  # before it gets its final name
-        self.share(self._new)
+        self._files.share(self._new)
         self._files.publish(self._new, self.path)
         self._files.crash_point("create.named")
         self._files.sync_folder(self.path.parent)
         self.created = self.store_id
-
-    def share(self, *paths: Path) -> None:
-        """Lets the configured group, if there is one, read those of the files that exist."""
-        if self._group is None:
-            return
-        for path in paths:
-            with suppress(FileNotFoundError):
-                self._files.give(path, self._group)
 
     def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """The result of `question` on the views, beside other readers. Raises DatabaseLocked and FileDamaged."""

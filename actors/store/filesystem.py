@@ -46,6 +46,15 @@ def read_text_if_any(path: Path) -> str | None:
         raise
 
 
+def _give(path: Path, group: int) -> None:
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode) or os.geteuid() not in (0, found.st_uid):
+        return
+    if found.st_gid != group:
+        os.chown(path, -1, group)
+    path.chmod(stat.S_IMODE(found.st_mode) | (0o2050 if stat.S_ISDIR(found.st_mode) else 0o040))
+
+
 class Files:
     """The real file system. Every method raises OSError as the system does.
 
@@ -131,28 +140,26 @@ class Files:
         except FileNotFoundError:
             return []
 
-    def give(self, path: Path, group: int) -> None:
-        """Lets a group read a file, or a folder and everything created in it later. A link, and what belongs to
-        another user, stays as it is.
+    def share(self, path: Path) -> None:
+        """Lets the group, if there is one, read a file, or a folder with all that is in it or created there later.
+        A link, and what belongs to another user, stays as it is; no error if there is nothing.
         """
-        found = path.lstat()
-        if stat.S_ISLNK(found.st_mode) or os.geteuid() not in (0, found.st_uid):
+        if self._group is None:
             return
-        if found.st_gid != group:
-            os.chown(path, -1, group)
-        path.chmod(stat.S_IMODE(found.st_mode) | (0o2050 if stat.S_ISDIR(found.st_mode) else 0o040))
+        for one in (path, *path.rglob("*")):
+            with contextlib.suppress(FileNotFoundError):
+                _give(one, self._group)
 
     def make_folder(self, path: Path) -> None:
         """Creates the folder and its parents, durably."""
         if not path.is_dir():
             self.make_folder(path.parent)
             path.mkdir(exist_ok=True)
-            if self._group is not None:
-                try:
-                    self.give(path, self._group)
-                except OSError:  # the next attempt creates it again
-                    self.remove_folder(path)
-                    raise
+            try:
+                self.share(path)
+            except OSError:  # the next attempt creates it again
+                self.remove_folder(path)
+                raise
             self.sync_folder(path.parent)
 
     def any_open(self, paths: Iterable[Path]) -> bool | None:

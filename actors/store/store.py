@@ -95,7 +95,7 @@ class Store:
         self.tail = tail_of(self.path)
         self._lock, self._limits = lock, limits
         self._files = files or Files(os.environ.get("TICKWARDEN_CRASH_AT", ""), settings.group)
-        self._tail = Tail(self.tail, self._files, settings.group)
+        self._tail = Tail(self.tail, self._files)
         self._duck = DuckFile(self.path, settings, self.tail, self._files, lock=lock, migrations=migrations)
         flush, upkeep = (service_limits(self.path, settings.memory_limit, label) for label in ("flush", "upkeep"))
         self._segments = SegmentWriter(self._tail, self._files, flush, "flush", limits.noted_ids_rows_max)
@@ -145,7 +145,8 @@ class Store:
         self.make_folder()
         if self.path.exists():
             self._lock(self.path)
-            self._duck.share(self.path, self._duck.wal)
+            for path in (self.path, self._duck.wal):
+                self._files.share(path)
         clear_spill(self.path)
         self.touched_ns = max((p.stat().st_mtime_ns for p in (self.path, self.tail) if p.exists()), default=0)
         self._tail.prepare()

@@ -127,8 +127,8 @@ def _is_folder(path: Path) -> bool:
 class Tail:
     """The folders of the tail. Those of the tables contain only what queries read."""
 
-    def __init__(self, root: Path, files: Files, group: int | None = None) -> None:
-        self.root, self._files, self._group = root, files, group
+    def __init__(self, root: Path, files: Files) -> None:
+        self.root, self._files = root, files
         self.partial = root / ".partial"  # unfinished files
         self.aside = root / "aside"  # damaged and foreign files
         self.identity = Identity("")  # the marker's content, once `mark` or `recall` was called
@@ -234,9 +234,7 @@ class Tail:
     def prepare(self) -> None:
         """At start: creates the folders and removes unfinished files."""
         self._files.make_folder(self.root)
-        if self._group is not None:
-            for path in (self.root, *self.root.rglob("*")):  # the group may be new
-                self._files.give(path, self._group)
+        self._files.share(self.root)  # the group may be new
         for folder in (self.aside, self.partial, self.root / ".replaced", self.root / ".uncommitted"):
             self._make_own_folder(folder)
         for table in TABLES:
