@@ -283,9 +283,14 @@ class Tracker:
         if not self.carriers and self.outage is None and not self.absent:
             self.interrupted(reason, now_ns)
 
+    def retired(self) -> None:
+        """Its connections are about to end on purpose: that is no outage. What they still deliver is recorded."""
+        self.carriers = ()
+
     def dropped(self, now_ns: int) -> None:
         """The market is no longer recorded. Whether the exchange lists it is found out again if it ever is."""
-        self.carriers, self.absent = (), False
+        self.retired()
+        self.absent = False
         self._shared.live.pop(self.symbol, None)
         self.stopped(now_ns)
 

@@ -101,9 +101,9 @@ class UnsequencedTracker(Tracker):
         super().uncarried(reason, now_ns, session)
         self._note_unsettled()
 
-    def dropped(self, now_ns: int) -> None:
+    def retired(self) -> None:
         self._overlaps.clear()
-        super().dropped(now_ns)
+        super().retired()
         self._note_unsettled()
 
     def broke(self, session: int) -> None:

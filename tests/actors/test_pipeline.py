@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -444,6 +445,36 @@ async def test_the_last_ticks_before_a_stop_are_in_the_file(tmp_path: Path) -> N
     assert query(tmp_path, "SELECT count(*), max(trade_id::INT) + 1 FROM ticks") == [(account.stored,) * 2]
     assert query(tmp_path, "SELECT max(stored) FROM audit") == [(account.stored,)]
     check_audit(tmp_path)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_what_arrives_until_the_connection_closes_is_covered(removed: bool, tmp_path: Path) -> None:
+    async def busy(client: Client) -> None:
+        await client.accept()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trade_on, client)
+            await client.gone()
+            nursery.cancel_scope.cancel()
+
+    async def trade_on(client: Client) -> None:
+        for number in count():
+            await client.send(trade("bybit", "BTCUSDT", number))
+
+    async def slow(context: Context) -> None:
+        """Ends before the connections do, and takes its time."""
+        await context.stopping.wait()
+        await trio.sleep(0.1)
+
+    async with serving(server := Server(busy)):
+        pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], server.url))
+        async with recording(pipeline):
+            await until(lambda: pipeline.ledger.account("bybit").stored >= 10)
+            await pipeline.tree.start(ChildSpec("slow", slow))
+            if removed:
+                await pipeline.remove_exchange("bybit")
+    covered = "EXISTS (SELECT 1 FROM coverage WHERE status = 'live' AND received_at BETWEEN from_time AND to_time)"
+    begun = "received_at >= (SELECT min(from_time) FROM coverage)"
+    assert query(tmp_path, f"SELECT DISTINCT {covered} FROM ticks WHERE {begun}") == [(True,)]
 
 
 async def test_an_exchange_that_is_replaced_knows_what_was_not_stored_yet(tmp_path: Path) -> None:
