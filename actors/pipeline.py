@@ -566,7 +566,7 @@ class Pipeline:
         exchange.retire()
         with suppress(UnknownActorError):  # its start was refused
             await self._feeds.stop_child(exchange.settings.name)
-        for chunk in exchange.finish():
+        for chunk in exchange.rests():
             self.buffer.take_rest(chunk)
 
     async def flush(self) -> None:
@@ -659,7 +659,7 @@ class Pipeline:
 
     def _close_intake(self) -> None:
         for exchange in self.exchanges.values():
-            for chunk in exchange.finish():
+            for chunk in exchange.rests():
                 self.buffer.take_rest(chunk)
         self.buffer.intake.close()
 

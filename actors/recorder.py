@@ -177,7 +177,6 @@ class ExchangeRecorder:
         self.selection = self._select(settings.symbols)
         # By symbol; the parts below share this mapping, so that they see the changes made by `apply`.
         self._by_symbol = dict(self.selection.markets)
-        self._retired_ns: int | None = None
         self.pool = ConnectionPool(self._feed_settings, self.dialect, self._connection, self.markets, services.pool)
         self._gaps = GapReporter(
             settings.name,
@@ -501,27 +500,16 @@ class ExchangeRecorder:
         return self._backfill.repairs.jobs if self._backfill is not None else ()
 
     def rests(self) -> list[Chunk]:
-        """Takes what was read and not sent to the buffer, while nothing more is sent to it."""
+        """At shutdown: takes what was read and not sent to the buffer."""
         return self.pool.rests() + self._gaps.rests()
 
     def retire(self) -> None:
         """Before shutdown: ends its markets in an orderly way, so that closing connections opens no gap."""
         for connection in self.connections:
             connection.decode()  # what was read while markets were delivered may end an outage
-        self._retired_ns = time.time_ns()
-        self.continuity.retired(self._retired_ns)
+        self.continuity.dropped(self._by_symbol, time.time_ns())
         self.pool.retire(self._by_symbol)
         self._peers.forget(self.settings.name)
-
-    def finish(self) -> list[Chunk]:
-        """At shutdown, when its connections have ended: the recording ends with the last frame, which may have come
-        after `retire`. Returns what was read and not sent to the buffer.
-        """
-        if self._retired_ns is not None:
-            last_ns = self.account.last_frame_ns or 0
-            ended_ns = last_ns if self._retired_ns < last_ns <= time.time_ns() else self._retired_ns
-            self.continuity.stopped(ended_ns)
-        return self.rests()
 
     def fresh(self, within_s: float) -> bool:
         """Whether it delivered data recently. A time ahead of the clock is from before it was set back."""

@@ -183,17 +183,6 @@ class Continuity:
             return None
         return tracker.carried_ns if tracker.absent else tracker.started_ns
 
-    def retired(self, now_ns: int) -> None:
-        """All connections are about to end on purpose; `stopped` follows when they have."""
-        self._compared_until_now(self._trackers, now_ns, None)
-        for tracker in self._trackers.values():
-            tracker.retired()
-
-    def stopped(self, now_ns: int) -> None:
-        """The recording of all markets ends in an orderly shutdown."""
-        for tracker in self._trackers.values():
-            tracker.stopped(now_ns)
-
     def dropped(self, symbols: Collection[str], now_ns: int) -> None:
         """These markets are no longer recorded: later silence is no outage."""
         self._compared_until_now(symbols, now_ns, None)

@@ -288,7 +288,7 @@ class SequencedTracker(Tracker):
         """Sets the mark where the in-order path looks for it, or removes it while something is open."""
         self._mark = self.mark
         odd = len(self._waiting) or self._aside.near(self._mark or 0)
-        if self.outage is None and self._mark is not None and not odd:
+        if not self.unsettled and self._mark is not None and not odd:
             self._shared.marks[self.symbol] = self._mark + 1
         else:
             self._shared.marks.pop(self.symbol, None)

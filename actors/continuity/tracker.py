@@ -15,6 +15,8 @@ BLIND_FRESH_NS = 10_000_000_000  # a live trade is younger than this; older ones
 BLIND_WAIT_NS = 5_000_000_000  # ... and for no longer than this; afterwards the clocks must differ
 BLIND_LATE_NS = 2_000_000_000  # trades may be out of order by this much
 
+ON_ITS_WAY_NS = 5_000_000_000  # what is on its way when a market is unsubscribed arrives within this time
+
 
 class Marks(dict[str, int]):
     """The next expected id of each market that is in order; no entry while something is open there."""
@@ -50,9 +52,10 @@ class Tracker:
         self.carried_ns = 0  # when the youngest of them began to deliver
         self.started_ns: int | None = None  # when its recording began
         self.recorded_ns: int | None = None  # the same, also of a recording that has ended
+        self._ended_ns: int | None = None  # when it ended, until that is reported: more may be on its way
         self._latest_ns = 0  # the latest time that this host's clock showed before it was set
         self.absent = False  # the exchange does not list it: nothing is recorded until it does
-        self.unsettled = False  # whether the next row may end an outage or prove an overlap
+        self.unsettled = False  # whether the next row may end an outage, prove an overlap, or come after the end
         self._outage: str | None = None
         self.blind = False  # whether it is recorded without knowing what is stored, because the file is locked
         self.began: Before | None = None  # while blind: the first trade received
@@ -71,7 +74,7 @@ class Tracker:
         self._note_unsettled()
 
     def _note_unsettled(self) -> None:
-        self.unsettled = self._outage is not None
+        self.unsettled = self._outage is not None or self._ended_ns is not None
 
     @property
     def mark(self) -> int | None:
@@ -89,6 +92,8 @@ class Tracker:
 
     def delivered(self, row: Row) -> None:
         """A session has delivered this row. Called before it is admitted while the market is unsettled."""
+        if self._ended_ns is not None and row.session:
+            self._ended_ns = max(self._ended_ns, row.received_ns)
 
     def broke(self, session: int) -> None:
         """A session has lost trades before the row that it delivers now."""
@@ -113,7 +118,8 @@ class Tracker:
 
     def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
         """Decides about rows that have waited long enough, with `end` about all."""
-        del now_ns
+        if self._ended_ns is not None and (end or abs(now_ns - self._ended_ns) >= ON_ITS_WAY_NS):
+            self._report_end()
         for row in self._suspects.take_waited(now, self.mark, self._newest_ns, end=end):
             self._free(row)
             self._report_unknown(row)
@@ -238,6 +244,7 @@ class Tracker:
 
     def started(self, now_ns: int) -> None:
         """Delivery has begun: the recording begins with the first call."""
+        self._report_end()
         if self.started_ns is None and not self.absent:
             self.started_ns = self.recorded_ns = now_ns
             self._report_feed(FeedEvent.STARTED, now_ns, None, None)
@@ -251,6 +258,7 @@ class Tracker:
         """This host's clock was set by `jump_ns` and shows `now_ns`: the recording begins by this clock, too. If it
         shows what it never did before, nothing was recorded since the latest that it did.
         """
+        self._report_end()
         self.recorded_ns = None if self.recorded_ns is None else self.recorded_ns + jump_ns
         if self.started_ns is None:
             return
@@ -261,10 +269,18 @@ class Tracker:
         self._report_feed(FeedEvent.STARTED, now_ns, None, None)
 
     def stopped(self, now_ns: int) -> None:
-        """The recording ends in an orderly shutdown."""
+        """The recording ends on purpose, with what is on its way."""
         if self.started_ns is not None:
-            self.started_ns = None
-            self._report_feed(FeedEvent.STOPPED, now_ns, None, None)
+            self.started_ns, self._ended_ns = None, now_ns
+            self._note_unsettled()
+            self._settle()
+
+    def _report_end(self) -> None:
+        if self._ended_ns is not None:
+            self._report_feed(FeedEvent.STOPPED, self._ended_ns, None, None)
+            self._ended_ns = None
+            self._note_unsettled()
+            self._settle()
 
     # -- what delivers it -------------------------------------------------------------------------------
 
@@ -283,14 +299,9 @@ class Tracker:
         if not self.carriers and self.outage is None and not self.absent:
             self.interrupted(reason, now_ns)
 
-    def retired(self) -> None:
-        """Its connections are about to end on purpose: that is no outage. What they still deliver is recorded."""
-        self.carriers = ()
-
     def dropped(self, now_ns: int) -> None:
         """The market is no longer recorded. Whether the exchange lists it is found out again if it ever is."""
-        self.retired()
-        self.absent = False
+        self.carriers, self.absent = (), False
         self._shared.live.pop(self.symbol, None)
         self.stopped(now_ns)
 
@@ -308,6 +319,7 @@ class Tracker:
         if since_ns is not None:
             self._close_unknown(self.interrupted(GapReason.REJECTED, now_ns, since_ns), now_ns, now_ns)
         self.stopped(now_ns)
+        self._report_end()  # nothing is on its way
         self.recorded_ns, self.absent = None, True
 
     def _close_unknown(self, gap: str, until_ns: int, now_ns: int) -> None:
@@ -360,7 +372,7 @@ class Tracker:
         self._suspects.trades_go_on()
 
     def _settle(self) -> None:
-        """Called when an outage may have begun or ended."""
+        """Called when `unsettled` may have changed."""
 
     def _free(self, row: Row) -> None:
         self._shared.decided.free(self.symbol, row)

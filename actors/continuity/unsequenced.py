@@ -88,7 +88,8 @@ class UnsequencedTracker(Tracker):
     # -- what delivers it -------------------------------------------------------------------------------
 
     def _note_unsettled(self) -> None:
-        self.unsettled = self._outage is not None or bool(self._overlaps)
+        super()._note_unsettled()
+        self.unsettled |= bool(self._overlaps)
 
     def carried(self, now_ns: int, session: int) -> None:
         if self.carriers and session:
@@ -101,15 +102,16 @@ class UnsequencedTracker(Tracker):
         super().uncarried(reason, now_ns, session)
         self._note_unsettled()
 
-    def retired(self) -> None:
+    def dropped(self, now_ns: int) -> None:
         self._overlaps.clear()
-        super().retired()
+        super().dropped(now_ns)
         self._note_unsettled()
 
     def broke(self, session: int) -> None:
         self._overlaps.broke(session)
 
     def delivered(self, row: Row) -> None:
+        super().delivered(row)
         if self._overlaps and row.session:
             last_ns, outage = self._shared.lasts.get(self.symbol), self.outage is not None
             self._overlaps.delivered(row, self._last_id, last_ns, known=self.knows(row), outage=outage)

@@ -403,7 +403,7 @@ async def recorded(
                 await trio.sleep(BEGUN_S)
                 yield recorder
                 recorder.exchange.retire()
-            recorder.chunks += recorder.exchange.finish()
+            recorder.chunks += recorder.exchange.rests()
         nursery.cancel_scope.cancel()
 
 

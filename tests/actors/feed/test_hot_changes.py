@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from actors.exchanges.contract.feed_helpers import compact
+from actors.model.records import FeedEvent
 from actors.model.ticks import IdPromise
 from tests.harness.exchange_values import dialect_of
 from tests.harness.memory_exchange import BTC, ETH, Venue, carried, recorded, requests, seen
@@ -64,6 +65,36 @@ async def test_a_market_is_removed_from_the_open_connection(autojump_clock: Mock
         await venue.trade(ETH)
         await seen(lambda: len(recorder.ids("ETH/USDT")) == 3)  # the history had what was missed in between
         recorder.check()
+
+
+@pytest.mark.parametrize("ids", [{}, {"ids": OPAQUE}])
+@pytest.mark.parametrize("again", [False, True])
+async def test_the_recording_of_a_removed_market_ends_with_what_was_on_its_way(
+    ids: dict[str, Any], again: bool, autojump_clock: MockClock
+) -> None:
+    venue = Venue()
+    async with recorded(venue, "BTC/USDT", "ETH/USDT", changes={**HOT, **ids}) as recorder:
+        await venue.go_on(ETH, 0.1, 3.0)
+        venue.deaf.add(1)  # and goes on
+        await recorder.exchange.change([], ["ETH/USDT"])
+        for _ in range(3):
+            await trio.sleep(0.1)
+            await venue.trade(ETH)
+        if again:
+            await trio.sleep(2.0)  # it has been decoded
+            await recorder.exchange.change(["ETH/USDT"], [])
+        else:
+            await trio.sleep(60.0)
+        stored = [chunk.block for chunk in recorder.chunks if "ETH/USDT" in chunk.block.symbol]
+        assert recorder.ids("ETH/USDT") == venue.ids(ETH)
+        await trio.sleep(2.0)
+    ends = [
+        feed.at_ns
+        for chunk in recorder.chunks
+        for feed in chunk.feeds
+        if (feed.symbol, feed.event) == ("ETH/USDT", FeedEvent.STOPPED)
+    ]
+    assert ends[0] == stored[-1].received_ns[-1]
 
 
 @pytest.mark.parametrize("requests_per_s", [1.0, 3.0])
