@@ -72,6 +72,7 @@ class Deduplicator:
         else:
             tracker = UnsequencedTracker(symbol, self.shared, sorts=promise is IdPromise.INCREASING)
             self.trackers[symbol], self._quick[symbol] = tracker, tracker.quick
+        self.shared.live[symbol] = self.trackers[symbol]
 
     def forget(self, recorded: Collection[str]) -> None:
         """Forgets everything but what delivers the recorded markets, and since when."""

@@ -47,7 +47,6 @@ class Tracker:
 
     def __init__(self, symbol: str, shared: Shared) -> None:
         self.symbol, self._shared, self._book = symbol, shared, shared.book
-        shared.live[symbol] = self
         self.carriers: tuple[int, ...] = ()  # the sessions that deliver it, longest first
         self.carried_ns = 0  # when the youngest of them began to deliver
         self.started_ns: int | None = None  # when its recording began

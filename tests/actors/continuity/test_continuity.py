@@ -225,6 +225,9 @@ def test_an_id_that_is_no_number_breaks_nothing(odd: str | None) -> None:
     assert admit(continuity, [7, odd, 8]) == (["7", odd, "8"] if odd is None else ["7", "8"])
     tick(continuity, 9.0)
     assert continuity.take_gaps() == []
+    assert admit(continuity, [10], at=10.0) == ["10"]
+    tick(continuity, 19.0)
+    assert [(row.from_id, row.to_id, row.missing) for row in continuity.take_gaps()] == [("8", "10", 1)]
 
 
 def test_restarted_ids_are_accepted_after_three_and_reported() -> None:
