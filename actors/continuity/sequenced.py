@@ -136,6 +136,7 @@ class SequencedTracker(Tracker):
         if twin is not None and row.same(twin.row):
             if in_reach:
                 self._believe([twin])
+                self._pass(mark)
             return Verdict.COPY
         if twin is not None:
             waiting.remove(twin)
@@ -155,6 +156,7 @@ class SequencedTracker(Tracker):
                 self._aside.add(oldest)
             else:
                 self._decide(oldest)
+        self._pass(mark, row)
         self._settle()
         return Verdict.NEW if row.stored else Verdict.HELD
 
@@ -208,12 +210,14 @@ class SequencedTracker(Tracker):
             if held.follows(self.mark or 0):
                 self._believe([held])
 
-    def _pass(self, before: int) -> None:
-        """Handles waiting rows that the mark has passed: they were early, unless trades continued below them."""
+    def _pass(self, before: int, arrived: Row | None = None) -> None:
+        """Handles waiting rows that the mark, which was `before`, has passed: they were early, unless trades
+        continued below them. A row that went on waiting below the mark would be stored again when it comes again.
+        """
         mark = self.mark or 0
         for held in [held for held in self._waiting if held.number <= mark]:
             if held.number in self.gaps.ranges and not held.denied(before):
-                self._believe([held])
+                self._believe([held], arrived)
             else:
                 self._deny(held, "its id was passed by the trades that followed")
 
@@ -234,8 +238,9 @@ class SequencedTracker(Tracker):
             mark = self.mark or 0
             if held.number > mark:
                 self._ahead(held.row, held.number, max(held.first, mark + 1))
-            elif held.number in self.gaps.ranges:
-                self._fill(held.number, held.number, held.row)
+            elif (missing := self.gaps.ranges.find(held.number)) is not None:
+                sure = held.row.span <= SPAN_SURE
+                self._fill(max(held.first, missing.first) if sure else held.number, held.number, held.row)
         self._settle()
 
     def _decide(self, held: Held) -> None:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from actors.continuity.clock_lead import DOUBTED_MAX
 from actors.continuity.continuity import Continuity
 from actors.continuity.restore import read_states
-from actors.continuity.row import HOLD_S
+from actors.continuity.row import HOLD_S, RESET_ROWS
 from actors.continuity.sequence_gaps import JUMP_MAX
 from actors.continuity.sequenced import SPAN_SURE
 from actors.continuity.suspects import SUSPECTS_MAX
 from actors.continuity.tracker_state import TrackerState
-from actors.continuity.unconfirmed import WAITING_MAX
+from actors.continuity.unconfirmed import NEAR_IDS, WAITING_MAX
 from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus
 from actors.model.ticks import Block, IdPromise, Reason
 from tests.harness.amounts import amount
@@ -118,6 +118,43 @@ def test_a_trade_stored_after_silence_is_not_stored_again_when_the_history_comes
     take(range(97 + leap, 104 + leap), 7.0, "backfill")
     take(range(106, 100 + leap + above), 8.0, "backfill")
     assert stored == Counter(map(str, range(103 + leap + above)))
+
+
+@pytest.mark.parametrize("waited_s", [0.5, HOLD_S + 0.5])
+@pytest.mark.parametrize("spans", [None, [1, 2]])
+@pytest.mark.parametrize("source", ["stream", "snapshot", "backfill"])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_the_trades_that_a_leap_passes_are_stored_once_whatever_delivers_them_again(
+    waited_s: float, spans: list[int] | None, source: str, newest_first: bool
+) -> None:
+    """Two trades of a short connection, then three of the next one, all far from each other."""
+    continuity = one()
+    continuity.connected([BTC], T0_NS)
+    stored = Counter(admit(continuity, range(8)))
+    stored.update(admit(continuity, [40, 42 if spans else 41], spans=spans, at=1.0))
+    stored.update(tick(continuity, 1.0 + waited_s)[0])
+    stored.update(admit(continuity, [80, 81, 82], at=5.0))
+    again = range(82, 7, -1) if newest_first else range(8, 83)
+    for number in again:  # the history has each part of what used up two ids
+        made_s = 0.5 if number < 40 else 1.0 if number < 43 else 4.0 if number < 80 else 5.0
+        stored.update(admit(continuity, [number], at=6.0, time_s=made_s, source=source))
+    held, refused, _ = tick(continuity, 10.0)
+    stored.update(held)
+    parts = {"41"} if spans else set()  # of the trade with the id 42
+    assert (stored, refused) == (Counter({str(n) for n in range(83)} - parts), [])
+    assert not continuity.unfinished()
+
+
+def test_a_trade_that_waits_below_the_copy_of_another_is_stored_once() -> None:
+    """A connection that lags goes on below both, then the copy of the higher one comes first."""
+    continuity = one()
+    stored = Counter(admit(continuity, range(8)))
+    stored.update(admit(continuity, [40, 45], at=1.0))
+    stored.update(tick(continuity, 2.0 + HOLD_S)[0])
+    for number in (*range(8, 31), 45, *range(31, 45)):
+        made_s = 1.0 if number in (40, 45) else number / 50
+        stored.update(admit(continuity, [number], at=5.0, time_s=made_s))
+    assert stored == Counter(map(str, range(46)))
 
 
 def test_silence_after_a_bad_id_ends_with_the_next_trade_and_nothing_is_missing() -> None:
@@ -434,8 +471,8 @@ def test_what_is_held_is_bounded_and_decided_at_the_end() -> None:
         return len(block) + len(decided.refused) + decided.copies
 
     admit(continuity, range(1_000_000, 1_000_010), at=0.0)
-    for n in range(3 * WAITING_MAX):  # none stands close to another
-        admit(continuity, [1_000_100 + 1_000_000 * n * n], at=0.1)
+    for n in range(WAITING_MAX + 4):  # none stands close to another
+        admit(continuity, [1_000_100 + round(40 * 1.7**n)], at=0.1)
     assert WAITING_MAX // 2 < decided_at_the_end(0.2) <= WAITING_MAX + 1
     for n in range(SUSPECTS_MAX * 2):
         admit(continuity, [1_000_000 + n % 2], at=0.5, time_s=0.5 + n / 1e6)
@@ -513,6 +550,18 @@ class Run:
         )
 
 
+def test_a_trade_that_was_stored_before_a_restart_and_passed_by_a_leap_after_it_is_stored_once() -> None:
+    run = Run()
+    run.feed([(n, n / 100) for n in (*range(8), 40, 41)])
+    run.now = 2.0 + HOLD_S
+    run.tick()
+    run.restart(killed=True)
+    run.now = 10.0
+    run.feed([(n, n / 100) for n in (80, 81, 82)])
+    run.feed([(n, n / 100) for n in range(8, 80)], "backfill")
+    assert sorted(int(trade_id) for trade_id, *_ in run.ticks) == list(range(83))
+
+
 @pytest.mark.parametrize("leap", FAR)
 @pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize("silent", [False, True])
@@ -565,6 +614,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("live"), st.integers(1, 12)),
         st.tuples(st.just("drop"), st.integers(1, 60)),
+        st.tuples(st.just("short"), st.integers(1, 60)),
         st.tuples(st.just("bad"), st.sampled_from(FAR)),
         st.tuples(st.just("low"), st.integers(1, 400)),
         st.tuples(st.just("late"), st.integers(2, 40)),
@@ -603,6 +653,9 @@ def test_whatever_is_lost_bad_late_or_reset_valid_trades_are_stored_once_or_list
             live(n)
         elif what == "drop":
             make(n)
+        elif what == "short":  # a connection that brings a few trades after many were lost
+            make(NEAR_IDS + n)
+            live(1 + n % RESET_ROWS)
         elif what in ("bad", "low"):
             taken = [i for (i, _) in truth if i < number and str(i) in {row[0] for row in run.ticks}]
             trade = (number - 1 + n if what == "bad" else taken[-min(n, len(taken))], run.now + 0.003)
