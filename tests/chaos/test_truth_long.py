@@ -58,6 +58,8 @@ async def test_a_minute_of_connections_that_drop_every_second(tmp_path: Path) ->
     seed = seed_of_this_run()
     async with recorded(tmp_path, seed) as (sandbox, service):
         sandbox.set_faults(parse_faults(["flap=1"]))
+        # too short for more than one or two trades of a market, far from the last ones
+        sandbox.set_faults(parse_faults(["flap=0.4"]), "kraken")
         await trio.sleep(FLAPPING_S)
         flaps = {name: struck["flap"] for name, struck in sandbox.struck.items()}
         sandbox.set_faults(parse_faults([]))
