@@ -250,10 +250,10 @@ class SequencedTracker(Tracker):
         ends.
         """
         row = held.row
-        if held.follows(self.mark or 0):
-            self._believe([held])
-        elif held.denied(self.mark or 0):
+        if held.denied(self.mark or 0):  # also if they have reached it: the next may be the valid one with this id
             self._deny(held, f"the id jumps {held.number - row.mark:,} ahead, and trades continued below it")
+        elif held.follows(self.mark or 0):
+            self._believe([held])
         else:
             self._free(row)
             if self.outage is None:

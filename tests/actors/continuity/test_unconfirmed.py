@@ -57,6 +57,16 @@ def test_the_valid_trade_with_the_id_of_a_bad_one_is_stored_and_the_bad_one_is_r
     assert tick(continuity, 0.2)[1] == ["120"]
 
 
+def test_a_bad_id_that_the_next_trade_will_have_costs_that_one_nothing() -> None:
+    continuity = one()
+    admit(continuity, range(100), at=0.0)
+    admit(continuity, [120], at=0.05)
+    admit(continuity, range(100, 120), at=0.1)
+    assert tick(continuity, HOLD_S + 1) == ([], ["120"], 0)
+    assert admit(continuity, [120], at=4.0) == ["120"]
+    assert continuity.take_gaps() == []
+
+
 def test_a_trade_that_is_early_is_stored_once_when_its_predecessors_come() -> None:
     continuity = one()
     admit(continuity, range(100), at=0.0)
