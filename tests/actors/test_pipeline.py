@@ -68,10 +68,7 @@ class Steady:
     async def script(self, client: Client) -> None:
         await client.accept()
         await client.ask()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.trade, client)
-            await client.gone()
-            nursery.cancel_scope.cancel()
+        await client.gone_while(self.trade, client)
         self.left += 1
 
     async def trade(self, client: Client) -> None:
@@ -451,10 +448,7 @@ async def test_the_last_ticks_before_a_stop_are_in_the_file(tmp_path: Path) -> N
 async def test_what_arrives_until_the_connection_closes_is_covered(removed: bool, tmp_path: Path) -> None:
     async def busy(client: Client) -> None:
         await client.accept()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trade_on, client)
-            await client.gone()
-            nursery.cancel_scope.cancel()
+        await client.gone_while(trade_on, client)
 
     async def trade_on(client: Client) -> None:
         for number in count():

@@ -79,6 +79,13 @@ class Client:
         while await self.ask() is not None:
             pass
 
+    async def gone_while(self, run: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Listens until the service has gone, and runs `run(*args)` for as long."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(run, *args))
+            await self.gone()
+            nursery.cancel_scope.cancel()
+
     async def send(self, *texts: bytes | str) -> None:
         """Messages, all in one write."""
         await self.raw(b"".join(frame(text.encode() if isinstance(text, str) else text) for text in texts))

@@ -214,10 +214,7 @@ async def test_an_unanswered_subscription_is_retried_on_a_new_connection(
 ) -> None:
     async def script(client: Client) -> None:
         await client.accept()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(beat, client, '{"event":"channel-conn-count","connCount":"1"}', 1.0)
-            await client.gone()
-            nursery.cancel_scope.cancel()
+        await client.gone_while(beat, client, '{"event":"channel-conn-count","connCount":"1"}', 1.0)
 
     async with feeding(script) as feed:
         await trio.sleep(dialect_of("okx").ack_s + 0.5)
@@ -829,10 +826,7 @@ async def flood(client: Client, frames: int = 20_000) -> None:
     await client.accept()
     for start in range(0, frames, 100):
         await client.send(*(trade("okx", "BTC-USDT", number) for number in range(start, start + 100)))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(beat, client, "pong", 5.0)
-        await client.gone()
-        nursery.cancel_scope.cancel()
+    await client.gone_while(beat, client, "pong", 5.0)
 
 
 async def test_a_full_mailbox_stops_the_reading_without_being_treated_as_silence(autojump_clock: MockClock) -> None:

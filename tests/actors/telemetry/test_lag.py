@@ -239,10 +239,7 @@ async def test_lags_are_rows_of_the_file_and_a_flag_in_status_and_metrics(tmp_pa
 
     async def script(client: Client) -> None:
         await client.accept()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trading, client)
-            await client.gone()
-            nursery.cancel_scope.cancel()
+        await client.gone_while(trading, client)
 
     async with serving(server := Server(script)):
         pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], server.url), parts=hasty)
