@@ -221,7 +221,7 @@ class Continuity:
         """Decides about rows held or out of order for too long. Called about once a second, and with `end` at
         shutdown.
         """
-        live, every = self._shared.live, 1 if end else ENDED_TICKS
+        live, every = self._shared.live | self._shared.ending, 1 if end else ENDED_TICKS
         turn = islice(self._trackers.values(), self._ticks % every, None, every)
         for tracker in [*live.values(), *(one for one in turn if one.symbol not in live)]:
             tracker.tick(now, now_ns, end=end)

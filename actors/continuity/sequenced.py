@@ -105,8 +105,10 @@ class SequencedTracker(Tracker):
         missing = self.gaps.ranges.find(number)
         if missing is not None and self._newer(row, missing):
             missing = None
-        if self._aside.holds(row, number):
-            verdict = self._known(row, number, mark)
+        if self._aside.holds(row, number):  # stored: its ids are used, and nothing is stored
+            if number <= mark or self._in_reach(row, number, mark):
+                self._use(row, number)
+            verdict = Verdict.COPY
         elif number > mark:
             verdict = self._above(row, number)
         elif missing is not None:
@@ -115,6 +117,7 @@ class SequencedTracker(Tracker):
             verdict = Verdict.NEW
         else:
             verdict = self._below(row, number)
+        self._pass(mark)
         self.gaps.limit(row.received_ns, self.outage)
         return verdict
 
@@ -132,23 +135,20 @@ class SequencedTracker(Tracker):
         mark = self.mark or 0
         row.span = min(row.span, number - mark)  # stored ids cannot be part of it
         first = number - row.span + 1
-        in_reach = first <= mark + 1 + NEAR_IDS and row.span <= SPAN_SURE
+        in_reach = self._in_reach(row, number, mark)
         if twin is not None and row.same(twin.row):
             if in_reach:
                 self._believe([twin])
-                self._pass(mark)
             return Verdict.COPY
         if twin is not None:
             waiting.remove(twin)
             self._refuse(twin.row, "another trade with this id came")
         if in_reach:
             self._ahead(row, number, first)
-            self._pass(mark)
-            self._settle()
             return Verdict.NEW
         row.mark = mark
         waiting.add(row)
-        self._believe(waiting.confirmed(mark), row)
+        self._believe(waiting.confirmed(mark))
         if len(waiting) > waiting.rows_max:
             oldest = waiting.oldest(row)
             if oldest.row.stored:  # nothing is left to be decided about it
@@ -156,19 +156,13 @@ class SequencedTracker(Tracker):
                 self._aside.add(oldest)
             else:
                 self._decide(oldest)
-        self._pass(mark, row)
         self._settle()
-        return Verdict.NEW if row.stored else Verdict.HELD
+        return Verdict.HELD
 
-    def _known(self, row: Row, number: int, mark: int) -> Verdict:
-        """A row that was stored and then denied arrives again: its id is used, and nothing is stored."""
-        if number in self.gaps.ranges:
-            self._fill(number, number, row)
-        elif mark < number <= mark + 1 + NEAR_IDS:
-            self._ahead(row, number, number)
-            self._pass(mark)
-            self._settle()
-        return Verdict.COPY
+    def _in_reach(self, row: Row, number: int, mark: int) -> bool:
+        """Whether no other row needs to confirm one above the mark: it skips few ids, and claims few."""
+        span = min(row.span, number - mark)
+        return number - span <= mark + NEAR_IDS and span <= SPAN_SURE
 
     def _below(self, row: Row, number: int) -> Verdict:
         lowest = self.lowest or 0
@@ -210,16 +204,19 @@ class SequencedTracker(Tracker):
             if held.follows(self.mark or 0):
                 self._believe([held])
 
-    def _pass(self, before: int, arrived: Row | None = None) -> None:
-        """Handles waiting rows that the mark, which was `before`, has passed: they were early, unless trades
-        continued below them. A row that went on waiting below the mark would be stored again when it comes again.
+    def _pass(self, before: int) -> None:
+        """Handles waiting rows that the mark, which was `before`, has passed: they are stored, unless trades
+        continued below them. Nothing confirms their ids, which stay missing until such a trade comes again: the
+        same one is not stored again, another one is.
         """
+        if not len(self._waiting):
+            return
         mark = self.mark or 0
         for held in [held for held in self._waiting if held.number <= mark]:
             if held.number in self.gaps.ranges and not held.denied(before):
-                self._believe([held], arrived)
-            else:
-                self._deny(held, "its id was passed by the trades that followed")
+                self._free(held.row)
+            self._deny(held, "its id was passed by the trades that followed")
+        self._settle()
 
     def _deny(self, held: Held, detail: str) -> None:
         """Rejects a waiting row; a stored one stays stored, and is recognized by its id from now on."""
@@ -228,20 +225,21 @@ class SequencedTracker(Tracker):
             self._aside.add(held)
         self._refuse(held.row, detail)
 
-    def _believe(self, rows: Iterable[Held], arrived: Row | None = None) -> None:
-        """Accepts waiting rows, lowest first, as if they arrived now; the caller returns `arrived`."""
+    def _believe(self, rows: Iterable[Held]) -> None:
+        """Accepts waiting rows, lowest first, as if they arrived now."""
         for held in rows:
             self._waiting.remove(held)
-            if held.row is arrived:
-                held.row.stored = True
             self._free(held.row)
-            mark = self.mark or 0
-            if held.number > mark:
-                self._ahead(held.row, held.number, max(held.first, mark + 1))
-            elif (missing := self.gaps.ranges.find(held.number)) is not None:
-                sure = held.row.span <= SPAN_SURE
-                self._fill(max(held.first, missing.first) if sure else held.number, held.number, held.row)
+            self._use(held.row, held.number)
         self._settle()
+
+    def _use(self, row: Row, number: int) -> None:
+        """The ids that the row claims are used: they are missing no longer, or the mark rises to them."""
+        mark, first = self.mark or 0, number - row.span + 1
+        if number > mark:
+            self._ahead(row, number, max(first, mark + 1))
+        elif (missing := self.gaps.ranges.find(number)) is not None:
+            self._fill(max(first, missing.first) if row.span <= SPAN_SURE else number, number, row)
 
     def _decide(self, held: Held) -> None:
         """Decides about a row that nothing confirmed: rejects it if trades continued below it, else stores it.
@@ -249,11 +247,14 @@ class SequencedTracker(Tracker):
         A row stored this way does not move the mark. What may be missing before it is an outage that the next trade
         ends.
         """
-        row = held.row
-        if held.denied(self.mark or 0):  # also if they have reached it: the next may be the valid one with this id
-            self._deny(held, f"the id jumps {held.number - row.mark:,} ahead, and trades continued below it")
-        elif held.follows(self.mark or 0):
+        row, mark, last_ns = held.row, self.mark or 0, self._shared.lasts.get(self.symbol)
+        follows, denied = held.follows(mark), held.denied(mark)
+        # Trades have reached it: it was early, if it is newer than they are; otherwise the next may have its id.
+        newer_ns = 0 if row.time_ns is None or last_ns is None else row.time_ns - last_ns
+        if follows and (newer_ns > 0 or not denied):
             self._believe([held])
+        elif denied and not (follows and newer_ns == 0):
+            self._deny(held, f"the id jumps {held.number - row.mark:,} ahead, and trades continued below it")
         else:
             self._free(row)
             if self.outage is None:
@@ -349,6 +350,8 @@ class SequencedTracker(Tracker):
 
     def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
         super().tick(now, now_ns, end=end)
+        if self._odd is not None:
+            self._odd.tick(now, now_ns, end=end)
         if len(self._waiting):
             mark = self.mark or 0
             for held in [held for held in self._waiting if not held.row.stored]:

@@ -40,6 +40,7 @@ class Shared(Struct):
     feeds: list[FeedRow] = field(default_factory=list)
     decided: Decided = field(default_factory=Decided)
     live: dict[str, "Tracker"] = field(default_factory=dict)  # those whose recording has not ended
+    ending: dict[str, "Tracker"] = field(default_factory=dict)  # those that ended, until that is reported
 
 
 class Tracker:
@@ -51,7 +52,8 @@ class Tracker:
         self.carried_ns = 0  # when the youngest of them began to deliver
         self.started_ns: int | None = None  # when its recording began
         self.recorded_ns: int | None = None  # the same, also of a recording that has ended
-        self._ended_ns: int | None = None  # when it ended, until that is reported: more may be on its way
+        self._ended_ns: int | None = None  # when it ended, until that is reported: more may be on its way ...
+        self._enders: tuple[int, ...] = ()  # ... of these sessions, which delivered it until then
         self._latest_ns = 0  # the latest time that this host's clock showed before it was set
         self.absent = False  # the exchange does not list it: nothing is recorded until it does
         self.unsettled = False  # whether the next row may end an outage, prove an overlap, or come after the end
@@ -91,7 +93,9 @@ class Tracker:
 
     def delivered(self, row: Row) -> None:
         """A session has delivered this row. Called before it is admitted while the market is unsettled."""
-        if self._ended_ns is not None and row.session:
+        if self._ended_ns is None or row.session not in self._enders:
+            return
+        if row.received_ns - self._ended_ns < ON_ITS_WAY_NS:  # otherwise the session had stopped delivering it
             self._ended_ns = max(self._ended_ns, row.received_ns)
 
     def broke(self, session: int) -> None:
@@ -270,16 +274,22 @@ class Tracker:
     def stopped(self, now_ns: int) -> None:
         """The recording ends on purpose, with what is on its way."""
         if self.started_ns is not None:
-            self.started_ns, self._ended_ns = None, now_ns
-            self._note_unsettled()
-            self._settle()
+            self.started_ns, self._enders = None, self.carriers
+            self._end_at(now_ns)
 
     def _report_end(self) -> None:
         if self._ended_ns is not None:
             self._report_feed(FeedEvent.STOPPED, self._ended_ns, None, None)
-            self._ended_ns = None
-            self._note_unsettled()
-            self._settle()
+            self._end_at(None)
+
+    def _end_at(self, ended_ns: int | None) -> None:
+        self._ended_ns = ended_ns
+        if ended_ns is None:
+            self._shared.ending.pop(self.symbol, None)
+        else:
+            self._shared.ending[self.symbol] = self
+        self._note_unsettled()
+        self._settle()
 
     # -- what delivers it -------------------------------------------------------------------------------
 
@@ -300,9 +310,9 @@ class Tracker:
 
     def dropped(self, now_ns: int) -> None:
         """The market is no longer recorded. Whether the exchange lists it is found out again if it ever is."""
+        self.stopped(now_ns)
         self.carriers, self.absent = (), False
         self._shared.live.pop(self.symbol, None)
-        self.stopped(now_ns)
 
     def delisted(self, until_ns: int, now_ns: int) -> None:
         """It is no longer traded: its recording ends, and an outage with it at `until_ns`, the exchange's time."""

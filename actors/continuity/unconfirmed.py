@@ -5,7 +5,8 @@ created, no outage ends. Other rows decide:
 - RESET_ROWS rows close to each other, compared with the size of the jump, confirm each other: ids were lost;
 - DENY_ROWS rows that continue below it deny it: its id is invalid, and it is rejected;
 - a sequence that reaches it from the mark confirms it, unless it is another trade with the same id: it was early;
-- so do rows above it that confirm each other, while nothing has denied it: it is one of those that were lost.
+- rows above it that confirm each other pass it: it is stored, unless it was denied, and its id stays missing until
+  a trade with that id comes again.
 
 If nothing arrives for HOLD_S it is stored, so that a single valid trade is not lost, and keeps waiting.
 """

@@ -67,6 +67,34 @@ def test_a_bad_id_that_the_next_trade_will_have_costs_that_one_nothing() -> None
     assert continuity.take_gaps() == []
 
 
+@pytest.mark.parametrize("sound", [True, False])
+def test_an_id_that_trades_of_the_same_time_have_reached_costs_nothing_whether_it_is_bad_or_not(
+    sound: bool,
+) -> None:
+    continuity = one()
+    continuity.connected([BTC], T0_NS)
+    admit(continuity, range(100))
+    admit(continuity, [120], at=0.1)
+    admit(continuity, range(100, 120), at=0.1)
+    assert tick(continuity, HOLD_S + 1) == (["120"], [], 0)
+    (gap,) = continuity.take_gaps()
+    assert (gap.from_id, gap.to_id, gap.status) == ("119", None, GapStatus.OPEN), "the history is asked"
+    again = admit(continuity, [120], at=4.0, time_s=0.1 if sound else 3.0)
+    assert again == ([] if sound else ["120"])
+    assert admit(continuity, [121], at=5.0) == ["121"]
+    assert not continuity.unfinished()
+
+
+def test_a_trade_of_the_connection_in_front_is_stored_if_the_other_ends_just_before_it() -> None:
+    continuity = one()
+    admit(continuity, range(100))
+    admit(continuity, [120], at=0.2)
+    admit(continuity, range(100, 120), at=0.3, time_s=0.1)
+    assert tick(continuity, HOLD_S + 1) == (["120"], [], 0)
+    assert continuity.newest(BTC)[0] == "120"
+    assert continuity.take_gaps() == []
+
+
 def test_a_trade_that_is_early_is_stored_once_when_its_predecessors_come() -> None:
     continuity = one()
     admit(continuity, range(100), at=0.0)
@@ -83,7 +111,7 @@ def test_a_real_leap_is_a_gap_of_exactly_what_is_missing_once_three_trades_show_
     admit(continuity, range(100), at=0.0)
     assert admit(continuity, [99 + leap], at=0.1) == []
     assert admit(continuity, [100 + leap], at=0.2) == []
-    assert admit(continuity, [101 + leap], at=0.3) == [str(n + leap) for n in (101, 99, 100)]
+    assert admit(continuity, [101 + leap], at=0.3) == [str(n + leap) for n in (99, 100, 101)]
     tick(continuity, HOLD_S + 1)
     assert gaps_of(continuity) == [("99", str(99 + leap), leap - 1, GapStatus.OPEN)]
 
@@ -152,6 +180,42 @@ def test_the_trades_that_a_leap_passes_are_stored_once_whatever_delivers_them_ag
     stored.update(held)
     parts = {"41"} if spans else set()  # of the trade with the id 42
     assert (stored, refused) == (Counter({str(n) for n in range(83)} - parts), [])
+    assert not continuity.unfinished()
+
+
+@pytest.mark.parametrize("waited_s", [0.5, HOLD_S + 0.5])
+def test_a_damaged_id_that_a_leap_passes_keeps_no_sound_trade_out(waited_s: float) -> None:
+    """Trade 8 arrives as 40: no other row confirms that id, so the trade that has it is stored when it comes."""
+    continuity = one()
+    continuity.connected([BTC], T0_NS)
+    admit(continuity, range(8))
+    admit(continuity, [40], at=1.0)
+    tick(continuity, 1.0 + waited_s)
+    admit(continuity, [80, 81, 82], at=80.0)
+    assert admit(continuity, range(8, 80), at=81.0, time_s=79.0, source="backfill") == [
+        str(n) for n in range(8, 80)
+    ]
+    tick(continuity, 85.0)
+    assert not continuity.unfinished()
+
+
+@pytest.mark.parametrize("leap", [False, True])
+def test_a_denied_trade_of_two_ids_uses_both_when_it_comes_again(leap: bool) -> None:
+    continuity = one()
+    continuity.connected([BTC], T0_NS)
+    stored = Counter(admit(continuity, range(8)))
+    admit(continuity, [42], spans=[2], at=1.0)
+    stored.update(tick(continuity, 1.5 + HOLD_S)[0])
+    stored.update(admit(continuity, range(8, 14), at=5.0))
+    stored.update(tick(continuity, 6.0)[0])
+    if leap:
+        stored.update(admit(continuity, [80, 81, 82], at=7.0))
+    again = [*range(14, 41), 42, *range(43, 80)]
+    for number in again:
+        spans, made_s = ([2], 1.0) if number == 42 else (None, 6.0)
+        stored.update(admit(continuity, [number], spans=spans, at=8.0, time_s=made_s))
+    tick(continuity, 12.0)
+    assert stored == Counter(map(str, [*range(41), *range(42, 83 if leap else 80)]))
     assert not continuity.unfinished()
 
 
