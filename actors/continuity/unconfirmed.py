@@ -2,7 +2,9 @@
 
 A single id from the wire is not trusted. Nothing is derived from a waiting row: the mark stays, no missing range is
 created, no outage ends. Other rows decide:
-- RESET_ROWS rows close to each other, compared with the size of the jump, confirm each other: ids were lost;
+- RESET_ROWS rows close to each other confirm each other: ids were lost. One more is needed if any is further than
+  NEAR_IDS from the one before, though close compared with the size of the jump. A row that arrived before lower
+  ones is none of them, unless it continues them: its id may be invalid;
 - DENY_ROWS rows that continue below it deny it: its id is invalid, and it is rejected;
 - a sequence that reaches it from the mark confirms it, unless it is another trade with the same id: it was early;
 - rows above it that confirm each other pass it: it is stored, unless it was denied, and its id stays missing until
@@ -29,11 +31,12 @@ ASIDE_IDS = 100_000  # from this distance below one of them each row is checked 
 
 
 class Held(Struct):
-    """A waiting row; it stands for the ids `first` to `number`."""
+    """A waiting row, the `nth` of its market; it stands for the ids `first` to `number`."""
 
     row: Row
     first: int
     number: int
+    nth: int
 
     def denied(self, mark: int) -> bool:
         """Whether trades continued below it, or arrived with an id that it claims."""
@@ -51,6 +54,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self._held: list[Held] = []
+        self._count = 0
 
     def __len__(self) -> int:
         return len(self._held)
@@ -62,7 +66,8 @@ class Waiting:
         """Adds a row; `row.mark` is the mark at that moment."""
         number = decimal(row.trade_id)
         assert number is not None, "only rows with numeric ids wait"
-        self._held.append(Held(row, number - row.span + 1, number))
+        self._count += 1
+        self._held.append(Held(row, number - row.span + 1, number, self._count))
         self._held.sort(key=lambda held: held.number)
 
     def remove(self, held: Held) -> None:
@@ -81,18 +86,23 @@ class Waiting:
     def confirmed(self, mark: int) -> list[Held]:
         """The lowest rows that confirm each other; [] if too few do.
 
-        Denied rows directly among them are included: two connections may deliver with a delay between them.
+        Denied rows that they continue are included: two connections may deliver with a delay between them.
         """
         rows = [held for held in self._held if not held.denied(mark)]
         for at, start in enumerate(rows):
-            reach, run = max(NEAR_IDS, start.first - 1 - mark), [start]
+            reach, run, far, latest = max(NEAR_IDS, start.first - 1 - mark), [start], False, start.nth
             for held in rows[at + 1 :]:
-                if held.number - run[-1].number > reach:
+                apart = held.number - run[-1].number
+                if apart > reach:
                     break
-                run.append(held)
-            if len(run) >= RESET_ROWS:
-                low, high = max(mark + 1, start.number - NEAR_IDS), run[-1].number
-                return [held for held in self._held if low <= held.number <= high]
+                if held.follows(run[-1].number) or held.nth > latest:
+                    run.append(held)
+                    far, latest = far or apart > NEAR_IDS, max(latest, held.nth)
+            if len(run) >= RESET_ROWS + far:
+                for held in reversed(self._held):
+                    if mark < held.number and run[0].follows(held.number):
+                        run.insert(0, held)
+                return run
         return []
 
     def take_denied(self, mark: int) -> list[Held]:
