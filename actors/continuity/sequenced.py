@@ -62,7 +62,7 @@ class SequencedTracker(Tracker):
         if state.mark is not None:
             self._id_proof.begin(state.last_ns)
         self._outage_mark = self._mark
-        for aside in state.aside:
+        for aside in reversed(state.aside):  # lowest first, as they arrived
             self._waiting.add(replace(aside, mark=state.mark or 0, stored=True))
         self.gaps.restore(state, self.outage, now_ns)
         self.gaps.limit(now_ns, self.outage)

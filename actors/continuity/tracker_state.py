@@ -27,9 +27,9 @@ class TrackerState(Struct, frozen=True):
     recording). `gaps` are those that may still change, oldest first; `left` holds for each of them how many of its
     ids up to `mark` the file lacks, of which `missing_ranges` may hold only some. `recent` holds the newest trades,
     and is handed over for good; rising ids have reached `highest`, and those below `floor` are older than `recent`
-    reaches. `aside` are stored rows far above the mark that no other row confirms. `recorded_ns` is when the last
-    recording began, by our clock, None if there was none. Those of the `gaps` that are `rebased` begin earlier than
-    the file has it.
+    reaches. `aside` are stored rows far above the mark that no other row confirms, highest first. `recorded_ns` is
+    when the last recording began, by our clock, None if there was none. Those of the `gaps` that are `rebased`
+    begin earlier than the file has it.
     """
 
     exchange: str

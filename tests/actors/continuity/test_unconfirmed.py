@@ -650,6 +650,17 @@ class Run:
         )
 
 
+def test_trades_stored_before_a_restart_confirm_a_leap_together_with_the_first_one_after_it() -> None:
+    run = Run()
+    run.feed([(n, n / 100) for n in (*range(8), 40, 45)])
+    run.now = 2.0 + HOLD_S
+    run.tick()
+    run.restart(killed=True)
+    run.now = 5.0
+    run.feed([(50, 4.9)])
+    assert run.continuity.newest(BTC)[0] == "50"
+
+
 def test_a_trade_that_was_stored_before_a_restart_and_passed_by_a_leap_after_it_is_stored_once() -> None:
     run = Run()
     run.feed([(n, n / 100) for n in (*range(8), 40, 41)])
