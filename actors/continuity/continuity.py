@@ -312,8 +312,12 @@ class Continuity:
 
     def doubts(self, symbol: str) -> bool:
         """Whether trades counted as missing there may be stored after all, so that the file has to be queried."""
-        kept = map(self._book.get, self._book.kept(symbol))
-        return self._trackers[symbol].blind or any(row and row.reason is GapReason.VANISHED for row in kept)
+        kept = [row for row in map(self._book.get, self._book.kept(symbol)) if row is not None]
+        # The second: ids that are no numbers, older than what is remembered of them; all others begin with an id.
+        return self._trackers[symbol].blind or any(
+            row.reason is GapReason.VANISHED or (row.reason is GapReason.OVERFLOW and row.from_id is None)
+            for row in kept
+        )
 
     def exchange_ns(self, now_ns: int) -> int:
         """The exchange's time at `now_ns` of our clock, which may be wrong by hours: as far ahead as its trades of

@@ -77,7 +77,9 @@ class Deduplicator:
     def forget(self, recorded: Collection[str]) -> None:
         """Forgets everything but what delivers the recorded markets, and since when."""
         before, book = dict(self.trackers), self.shared.book
-        self.shared = Shared(self.shared.exchange, GapLog(self.shared.exchange))
+        for tracker in list(self.shared.ending.values()):
+            tracker.report_end()
+        self.shared = Shared(self.shared.exchange, GapLog(self.shared.exchange), feeds=self.shared.feeds)
         self.shared.book.opened, self.shared.book.on_news = book.opened, book.on_news
         promises = {symbol: promise for symbol, promise in self.promises.items() if symbol in recorded}
         for kept in (self.trackers, self.promises, self._quick):

@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Container
+from decimal import Decimal
 
 from msgspec import Struct, field
 
@@ -52,6 +53,15 @@ class Row(Struct):
             if abs(self.time_ns - other.time_ns) > slack_ns:
                 return False
         return "backfill" in (self.source, other.source) or not other.content[0] or self.content == other.content
+
+    def one_trade(self, stored: "Row") -> bool:
+        """The same, and the amounts are the same, however they are formatted, if both are single trades."""
+        if not self.same(stored):
+            return False
+        if self.span > 1 or stored.span > 1 or not stored.content[0]:
+            return True
+        amounts = zip(self.content[:2], stored.content[:2], strict=True)
+        return all(Decimal(mine) == Decimal(other) for mine, other in amounts)
 
 
 class Refused(Struct, frozen=True):

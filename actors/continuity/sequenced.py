@@ -25,6 +25,7 @@ from actors.continuity.unconfirmed import NEAR_IDS, Aside, Held, Waiting
 from actors.continuity.unsequenced import UnsequencedTracker
 from actors.model.records import FeedEvent, GapReason, GapRow, GapStatus, Proof, decimal
 
+PASSED_MAX = 256  # ids that nothing has confirmed, of stored rows
 ODD_KEYS = 128  # ids that are not numbers, remembered although numbers were promised
 SPAN_SURE = 100  # a row that stands for more ids must be confirmed too; the most ever recorded is 21
 
@@ -40,6 +41,7 @@ class SequencedTracker(Tracker):
         self._outage_mark: int | None = None
         self._waiting = Waiting()  # unconfirmed rows above the mark
         self._aside = Aside()  # stored rows that were denied
+        self._passed: dict[int, Row] = {}  # by their ids: stored rows with ids that nothing has confirmed
         self._lowered = False
         self._odd: UnsequencedTracker | None = None
         self._id_proof = ProofPace()
@@ -95,7 +97,11 @@ class SequencedTracker(Tracker):
                     self.symbol, self._shared, sorts=False, keys_min=ODD_KEYS, keys_max=4 * ODD_KEYS
                 )
             return self._odd.admit(row)
-        if row.trade_id in row.known:  # stored, although it counted as missing
+        passed = self._passed.get(number)
+        if passed is not None and not row.one_trade(passed):
+            del self._passed[number]
+            return Verdict.NEW
+        if row.trade_id in row.known and not self._aside.claims(number):  # stored, although it counted as missing
             self._fill(number - row.span + 1, number, row)
             return Verdict.COPY
         mark = self.mark
@@ -114,7 +120,9 @@ class SequencedTracker(Tracker):
         elif missing is not None:
             row.span = min(row.span, number - missing.first + 1)  # stored ids cannot be part of it
             self._fill(number - row.span + 1, number, row)
-            verdict = Verdict.NEW
+            if row.time_ns is not None and row.time_ns > (self._newest_ns or 0):
+                self._shared.highs[self.symbol] = row.time_ns
+            verdict = Verdict.COPY if self._suspects.stored(row, number) else Verdict.NEW
         else:
             verdict = self._below(row, number)
         self._pass(mark)
@@ -152,8 +160,7 @@ class SequencedTracker(Tracker):
         if len(waiting) > waiting.rows_max:
             oldest = waiting.oldest(row)
             if oldest.row.stored:  # nothing is left to be decided about it
-                waiting.remove(oldest)
-                self._aside.add(oldest)
+                self._deny(oldest, "")
             else:
                 self._decide(oldest)
         self._settle()
@@ -188,7 +195,7 @@ class SequencedTracker(Tracker):
         self.gaps.forget_all(row.received_ns, self.outage)
         for held in self._waiting:
             self._refuse(held.row, f"the ids were reset to {rows[0][0]}")
-        self._waiting, self._aside = Waiting(), Aside()
+        self._waiting, self._aside, self._passed = Waiting(), Aside(), {}
         self._move(rows[0][1], rows[0][0], rows[0][0] - rows[0][1].span + 1)
         self._id_proof.begin(rows[0][1].at_ns)
         for number, suspect in rows[1:]:
@@ -205,24 +212,31 @@ class SequencedTracker(Tracker):
                 self._believe([held])
 
     def _pass(self, before: int) -> None:
-        """Handles waiting rows that the mark, which was `before`, has passed: they are stored, unless trades
-        continued below them. Nothing confirms their ids, which stay missing until such a trade comes again: the
-        same one is not stored again, another one is.
+        """Handles waiting rows that the mark, which was `before`, has passed: they were early, unless trades
+        continued below them. Nothing has confirmed their ids: another trade that has one of them is stored, too.
         """
         if not len(self._waiting):
             return
         mark = self.mark or 0
         for held in [held for held in self._waiting if held.number <= mark]:
-            if held.number in self.gaps.ranges and not held.denied(before):
-                self._free(held.row)
-            self._deny(held, "its id was passed by the trades that followed")
+            missing = self.gaps.ranges.find(held.number)
+            if missing is None or held.denied(before):
+                self._deny(held, "its id was passed by the trades that followed")
+                continue
+            first = max(held.first, missing.first, held.number - SPAN_SURE + 1)
+            self._believe([held])
+            self._passed.update(dict.fromkeys(range(first, held.number + 1), held.row))
+            for number in list(self._passed)[:-PASSED_MAX]:
+                del self._passed[number]
         self._settle()
 
     def _deny(self, held: Held, detail: str) -> None:
         """Rejects a waiting row; a stored one stays stored, and is recognized by its id from now on."""
         self._waiting.remove(held)
         if held.row.stored:
-            self._aside.add(held)
+            dropped = self._aside.add(held)
+            if dropped is not None and dropped.number <= (self.mark or 0):  # otherwise it would be stored again
+                self._use(dropped.row, dropped.number)
         self._refuse(held.row, detail)
 
     def _believe(self, rows: Iterable[Held]) -> None:
@@ -249,11 +263,11 @@ class SequencedTracker(Tracker):
         """
         row, mark, last_ns = held.row, self.mark or 0, self._shared.lasts.get(self.symbol)
         follows, denied = held.follows(mark), held.denied(mark)
-        # Trades have reached it: it was early, if it is newer than they are; otherwise the next may have its id.
-        newer_ns = 0 if row.time_ns is None or last_ns is None else row.time_ns - last_ns
-        if follows and (newer_ns > 0 or not denied):
+        # If trades have reached it: it was early, or the next one has this id, as certainly if this one is older.
+        older = row.time_ns is not None and last_ns is not None and row.time_ns < last_ns
+        if follows and not denied:
             self._believe([held])
-        elif denied and not (follows and newer_ns == 0):
+        elif denied and (older or not follows):
             self._deny(held, f"the id jumps {held.number - row.mark:,} ahead, and trades continued below it")
         else:
             self._free(row)
@@ -358,8 +372,8 @@ class SequencedTracker(Tracker):
                 if held in self._waiting and (end or now - held.row.now >= HOLD_S):
                     self._decide(held)
             self._pass(mark)
-            for held in self._waiting.take_denied(self.mark or 0):
-                self._aside.add(held)
+            for held in [held for held in self._waiting if held.row.stored and held.denied(self.mark or 0)]:
+                self._deny(held, "")
             self._settle()
         self.gaps.report_late(math.inf if end else now, now_ns)  # at the end, nothing can come late any more
         if end or self._id_proof.due(now):

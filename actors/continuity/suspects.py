@@ -85,6 +85,16 @@ class Suspects:
                 waited.append(row)
         return waited
 
+    def stored(self, row: Row, number: int) -> bool:
+        """Whether a row with a missing id is stored as a suspect, which it no longer is: its id was right."""
+        suspect = self._rows.get(number)
+        if suspect is None or not row.one_trade(suspect):
+            return False
+        del self._rows[number]
+        if not suspect.stored:
+            self._decided.copies += 1
+        return suspect.stored
+
     def rows(self) -> list[tuple[int, Row]]:
         """All suspects by id, lowest first."""
         return sorted(self._rows.items(), key=lambda entry: entry[0])

@@ -122,7 +122,7 @@ class Tracker:
     def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
         """Decides about rows that have waited long enough, with `end` about all."""
         if self._ended_ns is not None and (end or abs(now_ns - self._ended_ns) >= ON_ITS_WAY_NS):
-            self._report_end()
+            self.report_end()
         for row in self._suspects.take_waited(now, self.mark, self._newest_ns, end=end):
             self._free(row)
             self._report_unknown(row)
@@ -247,7 +247,7 @@ class Tracker:
 
     def started(self, now_ns: int) -> None:
         """Delivery has begun: the recording begins with the first call."""
-        self._report_end()
+        self.report_end()
         if self.started_ns is None and not self.absent:
             self.started_ns = self.recorded_ns = now_ns
             self._report_feed(FeedEvent.STARTED, now_ns, None, None)
@@ -261,7 +261,7 @@ class Tracker:
         """This host's clock was set by `jump_ns` and shows `now_ns`: the recording begins by this clock, too. If it
         shows what it never did before, nothing was recorded since the latest that it did.
         """
-        self._report_end()
+        self.report_end()
         self.recorded_ns = None if self.recorded_ns is None else self.recorded_ns + jump_ns
         if self.started_ns is None:
             return
@@ -277,7 +277,8 @@ class Tracker:
             self.started_ns, self._enders = None, self.carriers
             self._end_at(now_ns)
 
-    def _report_end(self) -> None:
+    def report_end(self) -> None:
+        """Reports the end of the recording, if it has ended: whatever still arrives is not part of it."""
         if self._ended_ns is not None:
             self._report_feed(FeedEvent.STOPPED, self._ended_ns, None, None)
             self._end_at(None)
@@ -328,7 +329,7 @@ class Tracker:
         if since_ns is not None:
             self._close_unknown(self.interrupted(GapReason.REJECTED, now_ns, since_ns), now_ns, now_ns)
         self.stopped(now_ns)
-        self._report_end()  # nothing is on its way
+        self.report_end()  # nothing is on its way
         self.recorded_ns, self.absent = None, True
 
     def _close_unknown(self, gap: str, until_ns: int, now_ns: int) -> None:

@@ -7,14 +7,13 @@ created, no outage ends. Other rows decide:
   ones is none of them, unless it continues them: its id may be invalid;
 - DENY_ROWS rows that continue below it deny it: its id is invalid, and it is rejected;
 - a sequence that reaches it from the mark confirms it, unless it is another trade with the same id: it was early;
-- rows above it that confirm each other pass it: it is stored, unless it was denied, and its id stays missing until
-  a trade with that id comes again.
+- rows above it that confirm each other pass it: it was early, unless it was denied; but nothing confirms its id, so
+  another trade that has it is stored, too.
 
 If nothing arrives for HOLD_S it is stored, so that a single valid trade is not lost, and keeps waiting.
 """
 
 from collections.abc import Iterator
-from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -105,12 +104,6 @@ class Waiting:
                 return run
         return []
 
-    def take_denied(self, mark: int) -> list[Held]:
-        """Removes and returns the rows that are stored and denied."""
-        denied = [held for held in self._held if held.row.stored and held.denied(mark)]
-        self._held = [held for held in self._held if held not in denied]
-        return denied
-
 
 class Aside:
     """Rows of one market that were stored and then denied: a row with such an id may be the same trade."""
@@ -118,26 +111,22 @@ class Aside:
     def __init__(self) -> None:
         self._held: list[Held] = []
 
-    def add(self, held: Held) -> None:
-        """Adds a row; beyond the maximum the oldest is dropped."""
-        self._held = [*self._held[-ASIDE_MAX + 1 :], held]
+    def add(self, held: Held) -> Held | None:
+        """Adds a row; beyond the maximum the oldest is dropped, and returned."""
+        self._held.append(held)
+        return self._held.pop(0) if len(self._held) > ASIDE_MAX else None
 
     def holds(self, row: Row, number: int) -> bool:
-        """Whether the row is stored: same id and time, and the same amounts if both are single trades."""
-        return any(held.first <= number <= held.number and _one_trade(row, held.row) for held in self._held)
+        """Whether the row is stored."""
+        return any(held.first <= number <= held.number and row.one_trade(held.row) for held in self._held)
+
+    def claims(self, number: int) -> bool:
+        """Whether one of these has the id."""
+        return any(held.first <= number <= held.number for held in self._held)
 
     def near(self, mark: int) -> bool:
         """Whether the ids may soon reach one of these."""
         return any(mark < held.number and held.first - mark <= ASIDE_IDS for held in self._held)
-
-
-def _one_trade(row: Row, stored: Row) -> bool:
-    if not row.same(stored):
-        return False
-    if row.span > 1 or stored.span > 1 or not stored.content[0]:
-        return True
-    amounts = zip(row.content[:2], stored.content[:2], strict=True)
-    return all(Decimal(mine) == Decimal(other) for mine, other in amounts)
 
 
 class Top(NamedTuple):

@@ -1,6 +1,6 @@
 """Rows for continuity tests: blocks in the order of arrival, and a small exchange of numbered trades."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from actors.continuity.continuity import Continuity
 from actors.continuity.recent_ids import RecentIds
@@ -37,7 +37,7 @@ def admit(
     spans: Sequence[int] | None = None,
     time_s: float | None = None,
     symbol: str = BTC,
-    known: frozenset[str] = frozenset(),
+    known: Container[str] = frozenset(),
 ) -> list[str | None]:
     """Admits trades with these ids, made at `time_s` (default `at`); gives the ids of those that leave at once."""
     made_ns = T0_NS + round((at if time_s is None else time_s) * SECOND_NS)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.continuity.continuity import ENDED_TICKS, Continuity
+from actors.continuity.deduplicator import Known
 from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.recent_ids import KEYS_MIN
 from actors.continuity.sequence_gaps import APART_MAX, JUMP_MAX, RANGES_MAX, REORDER_S
@@ -617,6 +618,16 @@ def test_a_recording_ends_with_the_last_trade_that_was_on_its_way(
     assert ends == [T0_NS + round(ends_s * SECOND_NS)]
 
 
+def test_a_recording_that_has_ended_when_all_is_forgotten_has_its_end() -> None:
+    continuity = one()
+    continuity.connected([BTC], T0_NS, 1)
+    continuity.dropped([BTC], T0_NS + SECOND_NS)
+    continuity.forget([])
+    tick(continuity, 60.0)
+    fed = [(feed.event, feed.at_ns) for feed in continuity.take_feeds()]
+    assert fed == [(FeedEvent.STARTED, T0_NS), (FeedEvent.STOPPED, T0_NS + SECOND_NS)]
+
+
 def test_a_late_trade_with_an_id_that_is_no_number_is_listed_also_where_ids_count() -> None:
     """It is older than what is remembered of such ids, so it may be a copy."""
     continuity = one()
@@ -629,6 +640,8 @@ def test_a_late_trade_with_an_id_that_is_no_number_is_listed_also_where_ids_coun
     (gap,) = newest(continuity.take_gaps()).values()
     late_ns = T0_NS + 2_050_000_000
     assert (gap.reason, gap.from_ns, gap.to_ns) == (GapReason.OVERFLOW, late_ns, late_ns)
+    assert continuity.doubts(BTC), "the file is asked for what the history returns"
+    assert admit(continuity, ["late"], at=82.0, time_s=2.05, source="backfill", known=Known({"a1"})) == ["late"]
 
 
 def test_most_markets_that_have_ended_cost_a_tick_nothing_and_what_they_hold_is_decided_all_the_same(

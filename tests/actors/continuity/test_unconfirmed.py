@@ -67,32 +67,24 @@ def test_a_bad_id_that_the_next_trade_will_have_costs_that_one_nothing() -> None
     assert continuity.take_gaps() == []
 
 
+@pytest.mark.parametrize("later_s", [0.0, 0.1], ids=["as old as these", "newer"])
 @pytest.mark.parametrize("sound", [True, False])
-def test_an_id_that_trades_of_the_same_time_have_reached_costs_nothing_whether_it_is_bad_or_not(
-    sound: bool,
+def test_an_id_that_trades_have_reached_before_silence_costs_nothing_whether_it_is_bad_or_not(
+    sound: bool, later_s: float
 ) -> None:
+    """It may be of the connection that is in front, while the other ends just before it."""
     continuity = one()
     continuity.connected([BTC], T0_NS)
     admit(continuity, range(100))
-    admit(continuity, [120], at=0.1)
-    admit(continuity, range(100, 120), at=0.1)
+    admit(continuity, [120], at=0.1 + later_s)
+    admit(continuity, range(100, 120), at=0.3, time_s=0.1)
     assert tick(continuity, HOLD_S + 1) == (["120"], [], 0)
     (gap,) = continuity.take_gaps()
     assert (gap.from_id, gap.to_id, gap.status) == ("119", None, GapStatus.OPEN), "the history is asked"
-    again = admit(continuity, [120], at=4.0, time_s=0.1 if sound else 3.0)
+    again = admit(continuity, [120], at=4.0, time_s=0.1 + later_s if sound else 3.0)
     assert again == ([] if sound else ["120"])
     assert admit(continuity, [121], at=5.0) == ["121"]
     assert not continuity.unfinished()
-
-
-def test_a_trade_of_the_connection_in_front_is_stored_if_the_other_ends_just_before_it() -> None:
-    continuity = one()
-    admit(continuity, range(100))
-    admit(continuity, [120], at=0.2)
-    admit(continuity, range(100, 120), at=0.3, time_s=0.1)
-    assert tick(continuity, HOLD_S + 1) == (["120"], [], 0)
-    assert continuity.newest(BTC)[0] == "120"
-    assert continuity.take_gaps() == []
 
 
 def test_a_trade_that_is_early_is_stored_once_when_its_predecessors_come() -> None:
@@ -209,8 +201,9 @@ def test_the_trades_that_a_leap_passes_are_stored_once_whatever_delivers_them_ag
     assert not continuity.unfinished()
 
 
+@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("waited_s", [0.5, HOLD_S + 0.5])
-def test_a_damaged_id_that_a_leap_passes_keeps_no_sound_trade_out(waited_s: float) -> None:
+def test_a_damaged_id_that_a_leap_passes_keeps_no_sound_trade_out(waited_s: float, known: bool) -> None:
     """Trade 8 arrives as 40: no other row confirms that id, so the trade that has it is stored when it comes."""
     continuity = one()
     continuity.connected([BTC], T0_NS)
@@ -218,11 +211,69 @@ def test_a_damaged_id_that_a_leap_passes_keeps_no_sound_trade_out(waited_s: floa
     admit(continuity, [40], at=1.0)
     tick(continuity, 1.0 + waited_s)
     admit(continuity, [80, 81, 82], at=80.0)
-    assert admit(continuity, range(8, 80), at=81.0, time_s=79.0, source="backfill") == [
-        str(n) for n in range(8, 80)
-    ]
+    stored = frozenset(["40"]) if known else frozenset[str]()  # as a look into the file shows
+    for again in (False, True):
+        history = admit(continuity, range(8, 80), at=81.0, time_s=79.0, source="backfill", known=stored)
+        assert history == ([] if again else [str(n) for n in range(8, 80)])
     tick(continuity, 85.0)
     assert not continuity.unfinished()
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_damaged_id_that_trades_denied_keeps_no_sound_trade_out(known: bool) -> None:
+    continuity = one()
+    continuity.connected([BTC], T0_NS)
+    admit(continuity, range(8))
+    admit(continuity, [40], at=1.0)
+    assert tick(continuity, 1.5 + HOLD_S)[0] == ["40"]
+    admit(continuity, range(8, 20), at=70.0)
+    admit(continuity, [80, 81, 82], at=80.0)
+    stored = frozenset(["40"]) if known else frozenset[str]()
+    history = admit(continuity, range(20, 80), at=81.0, time_s=79.0, source="backfill", known=stored)
+    assert history == [str(n) for n in range(20, 80)]
+    tick(continuity, 85.0)
+    assert not continuity.unfinished()
+
+
+def test_any_number_of_trades_that_leaps_passed_is_stored_once() -> None:
+    """One trade of each connection, then five of the next; the history answers at last."""
+    continuity = one()
+    continuity.connected([BTC], T0_NS)
+    stored, number, at = Counter(admit(continuity, range(10))), 10, 0.0
+    made: dict[int, float] = {}
+    for _ in range(100):
+        for count in (1, 5):
+            at += 5.0
+            made.update(dict.fromkeys(range(number, number + 20 + count), at))
+            number += 20
+            for nth in range(number, number + count):
+                stored.update(admit(continuity, [nth], at=at))
+            stored.update(tick(continuity, at + HOLD_S + 0.5)[0])
+            number += count
+    for nth, made_s in made.items():
+        stored.update(admit(continuity, [nth], at=at + 5.0, source="backfill", time_s=made_s))
+    assert {n for n, times in stored.items() if times > 1} == set()
+    assert len(stored) == number
+
+
+@pytest.mark.parametrize("waited_s", [0.5, HOLD_S + 0.5])
+@pytest.mark.parametrize("source", ["stream", "backfill"])
+def test_trades_suspected_of_a_reset_are_stored_once_if_their_ids_turn_out_to_be_right(
+    source: str, waited_s: float
+) -> None:
+    """A damaged id a little above the mark makes the ids below it look old."""
+    continuity = one()
+    continuity.connected([BTC], T0_NS)
+    stored = Counter(admit(continuity, range(1_000, 1_047)))
+    stored.update(admit(continuity, [1_063]))
+    tick(continuity, 4.0)
+    stored.update(admit(continuity, [1_047, 1_048], at=5.0))
+    stored.update(tick(continuity, 5.0 + waited_s)[0])
+    for number in (1_047, 1_048, 1_049):
+        stored.update(admit(continuity, [number], at=8.0, time_s=5.0, source=source))
+    stored.update(admit(continuity, [1_049, 1_050], at=8.4, time_s=5.0))
+    stored.update(tick(continuity, 12.0)[0])
+    assert stored == Counter(map(str, [*range(1_000, 1_051), 1_063]))
 
 
 @pytest.mark.parametrize("leap", [False, True])
