@@ -48,20 +48,26 @@ class Row(Struct):
 
     def same(self, other: "Row") -> bool:
         """Whether the other row, with the same id, is the same trade; only histories format trades differently."""
-        if self.time_ns is not None and other.time_ns is not None:
-            slack_ns = HISTORY_SLACK_NS if "backfill" in (self.source, other.source) else 1_000
-            if abs(self.time_ns - other.time_ns) > slack_ns:
-                return False
-        return "backfill" in (self.source, other.source) or not other.content[0] or self.content == other.content
+        history = "backfill" in (self.source, other.source)
+        return self._same_time(other, history) and (
+            history or not other.content[0] or self.content == other.content
+        )
 
     def one_trade(self, stored: "Row") -> bool:
-        """The same, and the amounts are the same, however they are formatted, if both are single trades."""
-        if not self.same(stored):
+        """The same by time and amounts, whatever delivers it and however they are formatted there. The amounts of a
+        trade that uses up several ids are not compared: they may be of a part.
+        """
+        if not self._same_time(stored, not self.source == stored.source == "stream"):
             return False
         if self.span > 1 or stored.span > 1 or not stored.content[0]:
             return True
         amounts = zip(self.content[:2], stored.content[:2], strict=True)
         return all(Decimal(mine) == Decimal(other) for mine, other in amounts)
+
+    def _same_time(self, other: "Row", roughly: bool) -> bool:
+        if self.time_ns is None or other.time_ns is None:
+            return True
+        return abs(self.time_ns - other.time_ns) <= (HISTORY_SLACK_NS if roughly else 1_000)
 
 
 class Refused(Struct, frozen=True):

@@ -219,6 +219,17 @@ def test_a_damaged_id_that_a_leap_passes_keeps_no_sound_trade_out(waited_s: floa
     assert not continuity.unfinished()
 
 
+def test_a_passed_trade_that_a_connections_first_message_formats_differently_is_stored_once() -> None:
+    continuity = one()
+    admit(continuity, range(8))
+    admit(continuity, [40], at=1.0004)
+    assert tick(continuity, 1.5 + HOLD_S)[0] == ["40"]
+    admit(continuity, [80, 81, 82], at=5.0)
+    block = block_of([(BTC, "40", T0_NS + SECOND_NS)], "snapshot", price="1.00")
+    assert continuity.deduplicator.admit(block, 0, None, 5.0) == 1
+    assert len(block) == 0
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_a_damaged_id_that_trades_denied_keeps_no_sound_trade_out(known: bool) -> None:
     continuity = one()
