@@ -313,7 +313,7 @@ class Continuity:
     def doubts(self, symbol: str) -> bool:
         """Whether trades counted as missing there may be stored after all, so that the file has to be queried."""
         kept = [row for row in map(self._book.get, self._book.kept(symbol)) if row is not None]
-        # The second: ids that are no numbers, older than what is remembered of them; all others begin with an id.
+        # An overflow without a first id: of ids that are no numbers, some were older than what is remembered.
         return self._trackers[symbol].blind or any(
             row.reason is GapReason.VANISHED or (row.reason is GapReason.OVERFLOW and row.from_id is None)
             for row in kept
