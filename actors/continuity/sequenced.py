@@ -263,7 +263,7 @@ class SequencedTracker(Tracker):
         """
         row, mark, last_ns = held.row, self.mark or 0, self._shared.lasts.get(self.symbol)
         follows, denied = held.follows(mark), held.denied(mark)
-        # Trades that have reached it show that it was early, or, if it is older than they are, that its id is invalid.
+        # If trades have reached it, it was early, or its id is invalid: the latter if it is older than they are.
         older = row.time_ns is not None and last_ns is not None and row.time_ns < last_ns
         if follows and not denied:
             self._believe([held])
