@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -22,6 +24,7 @@ from supervisor import Backoff
 # The service holds the lock for some tens of milliseconds per merge: retry soon, then less often.
 LOCKED_RETRY = Backoff(initial_s=0.01, max_s=0.25)
 LOCK_TIMEOUT_S = 10.0
+INTERRUPT_S = 0.1
 
 T = TypeVar("T")
 
@@ -55,15 +58,21 @@ def run_query(
     as it needs.
     """
     with reading(path, timeout_s=timeout_s) as connection:
-        # Unlike its type stubs, DuckDB returns None if there is no statement at all.
-        cursor: duckdb.DuckDBPyConnection | None = connection.execute(sql, values or None)
-        if cursor is None:
-            raise QueryError("the query is empty; write one like: SELECT count(*) FROM ticks")
-        columns = tuple(column[0] for column in cursor.description)
-        if rows_max is None:
-            return Result(columns, cursor.fetchall())
-        rows = cursor.fetchmany(rows_max + 1)
-        return Result(columns, rows[:rows_max], len(rows) > rows_max)
+        return interruptible(connection, partial(_fetch, connection, sql, values, rows_max))
+
+
+def _fetch(
+    connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[object], rows_max: int | None
+) -> Result:
+    # Unlike its type stubs, DuckDB returns None if there is no statement at all.
+    cursor: duckdb.DuckDBPyConnection | None = connection.execute(sql, values or None)
+    if cursor is None:
+        raise QueryError("the query is empty; write one like: SELECT count(*) FROM ticks")
+    columns = tuple(column[0] for column in cursor.description)
+    if rows_max is None:
+        return Result(columns, cursor.fetchall())
+    rows = cursor.fetchmany(rows_max + 1)
+    return Result(columns, rows[:rows_max], len(rows) > rows_max)
 
 
 def write_parquet(path: Path, sql: str, target: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> int:
@@ -72,14 +81,33 @@ def write_parquet(path: Path, sql: str, target: Path, *, timeout_s: float = LOCK
     Raises likewise, and OSError with the file's name if it cannot be written.
     """
     with reading(path, timeout_s=timeout_s) as connection:
-        # Unlike its type stubs, DuckDB returns None for a statement without rows.
-        found: duckdb.DuckDBPyRelation | None = connection.sql(sql)
-        if found is None:
-            raise QueryError("the query returns no rows to write; write one like: FROM ticks")
-        with naming(target):
-            found.write_parquet(str(target), compression="zstd")
-        row = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(target)]).fetchone()
-        return int(row[0]) if row else 0
+        return interruptible(connection, partial(_write, connection, sql, target))
+
+
+def _write(connection: duckdb.DuckDBPyConnection, sql: str, target: Path) -> int:
+    # Unlike its type stubs, DuckDB returns None for a statement without rows.
+    found: duckdb.DuckDBPyRelation | None = connection.sql(sql)
+    if found is None:
+        raise QueryError("the query returns no rows to write; write one like: FROM ticks")
+    with naming(target):
+        found.write_parquet(str(target), compression="zstd")
+    row = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(target)]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def interruptible(connection: duckdb.DuckDBPyConnection, statement: Callable[[], T]) -> T:
+    """Runs `statement`, which uses the connection, so that Ctrl-C stops it: on the main thread, DuckDB looks for
+    signals only between parts of a statement, which may take minutes. Raises KeyboardInterrupt once it has ended.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="query") as executor:
+        running = executor.submit(statement)
+        try:
+            return running.result()
+        except KeyboardInterrupt:
+            while not running.done():
+                connection.interrupt()  # has no effect before the statement has begun
+                wait([running], INTERRUPT_S)
+            raise
 
 
 def check_file(path: Path) -> None:

@@ -57,6 +57,7 @@ _TO_BE_MENDED = {
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
 }
 HTTP_FREE_S = 10.0  # how long the port of a process that was replaced may stay in use, without a warning
+SOCKET_CHECK_S = 5.0  # how often to check whether the control socket still exists
 STARTED_POLL_S = 0.1  # how often a reload that comes too early checks whether the start is complete
 START_TOLD_EVERY_S = 1.0  # how often the service manager's start timeout is extended while a start waits
 TERMINAL_EVERY_S = 1.0  # how often to check whether the terminal still exists
@@ -262,14 +263,33 @@ async def _bind(
         _bind_socket(config, sockets, app, nursery, replaces=True)
         if config.control.http:
             nursery.start_soon(_bind_http, config, sockets, app)
-        return
-    with ExitStack() as opened:
-        listeners = [opened.enter_context(unix_listener(config.control.socket, group=config.control.group))]
-        if config.control.http:
-            listeners.append(opened.enter_context(_http(config)))
-        sockets.push(opened.pop_all())
-    for listener in listeners:
-        nursery.start_soon(listener.serve, app)
+    else:
+        with ExitStack() as opened:
+            listeners = [opened.enter_context(unix_listener(config.control.socket, group=config.control.group))]
+            if config.control.http:
+                listeners.append(opened.enter_context(_http(config)))
+            sockets.push(opened.pop_all())
+        for listener in listeners:
+            nursery.start_soon(listener.serve, app)
+    nursery.start_soon(_keep_socket, config, sockets, app, nursery)
+
+
+async def _keep_socket(config: Config, sockets: ExitStack, app: ServiceApp, nursery: trio.Nursery) -> None:
+    """Creates the control socket again if somebody has removed it: nobody could reach the service any more."""
+    path, warned = config.control.socket, False
+    while True:
+        await trio.sleep(SOCKET_CHECK_S)
+        if await trio.to_thread.run_sync(os.path.lexists, path, abandon_on_cancel=True):  # the disk may be dead
+            continue
+        try:
+            _bind_socket(config, sockets, app, nursery)
+        except ControlError as error:
+            if not warned:
+                _log.warning("socket_unavailable", reason=str(error))
+            warned = True
+        else:
+            _log.warning("socket_created_again", reason=f"{path} was removed while the service ran")
+            warned = False
 
 
 def _http(config: Config) -> AbstractContextManager[Listener]:

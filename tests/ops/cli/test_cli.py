@@ -190,6 +190,8 @@ def test_a_running_service_answers_every_command(tmp_path: Path) -> None:
                 tick = json.loads(tail.stdout.readline())
                 assert tick["exchange"] == "binance"
                 assert isinstance(tick["price"], str)
+            (tmp_path / "ticks.duckdb.sock").unlink()  # by somebody who cleans up
+            wait_for("a socket again", lambda: status(tmp_path))
             service.send_signal(signal.SIGINT)
             service.communicate(timeout=PATIENCE_S)
             assert service.returncode == 0

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import shutil
+import signal
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from ops.cli.row_output import FORMATS
 from ops.export.examples import EXAMPLES
-from tests.harness.cli_process import tickwarden, tickwarden_here
+from tests.harness.cli_process import running, tickwarden, tickwarden_here
 from tests.harness.recording_samples import record, settings
 from tests.harness.terminal import on_terminal
 
@@ -115,6 +117,16 @@ def test_wrong_use_is_answered_with_what_is_right(words: list[str], code: int, s
     done = tickwarden_here("query", *words, "--file", "t.duckdb", folder=folder)
     assert done.returncode == code and said in " ".join(done.stderr.split()), done.stderr
     assert {path.name for path in folder.iterdir()} == {"t.duckdb", "ticks.duckdb"}
+
+
+@pytest.mark.parametrize("out", [[], ["--out", "x.parquet"]])
+def test_ctrl_c_ends_a_query_that_would_take_hours(out: list[str], folder: Path) -> None:
+    sql = "SELECT count(*) FROM range(10_000_000_000) a, range(1000) b"
+    with running("query", sql, *out, folder=folder) as query:
+        time.sleep(1.5)  # until it runs; if it does not yet, Ctrl-C ends it as well
+        query.send_signal(signal.SIGINT)
+        _, complaints = query.communicate(timeout=10.0)
+    assert (query.returncode, complaints.strip()) == (130, "")
 
 
 def test_candles_and_spread_are_computed_over_the_last_minutes_of_the_record(folder: Path) -> None:
