@@ -120,7 +120,7 @@ def _market(row: Row) -> Row:
     row["loss_per_million"] = row["lost"] * 1e6 / whole if whole and (counted or proved) else None
     if row["lost"] or times["lost"]:
         row["verdict"] = "lost"
-    elif row["open_gaps"] or row["uncounted_gaps"] or times["unknown"]:
+    elif row["open_gaps"] or row["uncounted_gaps"] or (times["unknown"] and not counted):
         row["verdict"] = "unknown"
     else:
         row["verdict"] = "verified" if stored and proved else "clean"

@@ -89,13 +89,22 @@ class File:
         """Rows by column; times in seconds since the start of the recording."""
         self._put += ((table, row) for row in rows)
 
-    def record(self, exchange: str, symbol: str, lasts: float, *, proof: str | None = None) -> None:
+    def record(
+        self,
+        exchange: str,
+        symbol: str,
+        lasts: float,
+        *,
+        proof: str | None = None,
+        since: float = 0,
+        run: str = "r",
+    ) -> None:
         """A market that was recorded for so many seconds, and what proves it."""
-        market = {"exchange": exchange, "symbol": symbol, "run_id": "r"}
-        self.put("feeds", [{"at": 0, "event": "started", **market}])
-        self.put("audit", [{"at": lasts, "exchange": exchange, "run_id": "r", "frames": 0}])
+        market = {"exchange": exchange, "symbol": symbol, "run_id": run}
+        self.put("feeds", [{"at": since, "event": "started", **market}])
+        self.put("audit", [{"at": since + lasts, "exchange": exchange, "run_id": run, "frames": 0}])
         if proof:
-            self.prove(exchange, symbol, 0, lasts, proof)
+            self.prove(exchange, symbol, since, since + lasts, proof)
 
     def prove(self, exchange: str, symbol: str, since: float, until: float, proof: str) -> None:
         """A part of a market's time, and what proves it."""
@@ -166,6 +175,18 @@ def test_a_hole_that_no_gap_lists_is_found_all_the_same(file: File) -> None:
     file.record("x", "BTC/USD", 100, proof="ids")
     file.trade("x", "BTC/USD", [n for n in range(1, 101) if n != 50])
     assert (only(file)["lost"], only(file)["verdict"]) == (1, "lost")
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [([], "verified"), ([35], "lost")])
+def test_a_kill_leaves_time_unknown_and_ids_show_whether_a_trade_is_missing(
+    file: File, lost: list[int], verdict: str
+) -> None:
+    file.record("x", "BTC/USD", 30.5, proof="ids")
+    file.record("x", "BTC/USD", 60, proof="ids", since=40.5, run="s")
+    file.trade("x", "BTC/USD", [n for n in range(1, 101) if n not in lost])
+    market = only(file)
+    assert market["seconds"]["unknown"] > 0
+    assert market["verdict"] == verdict
 
 
 def test_a_row_that_stands_for_several_trades_counts_as_so_many(file: File) -> None:
