@@ -25,6 +25,8 @@ NAME_CHARS_MAX = ACTOR_CHARS_MAX - len(":stall_detector")
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{NAME_CHARS_MAX - 1}}}")
 _TAKEN = ("tickwarden", "writer", "buffer", "merger", "clock", "poller", "exchanges", "ship")
 LAKE_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
+# "s3:/bucket" and "S3//bucket" are addresses with a typo rather than folders.
+_ALMOST_ADDRESS = re.compile(rf"[a-z][a-z0-9+.-]*:|(?:{'|'.join(LAKE_SCHEMES)})/", re.I)
 _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,99}")
 _SECRET = re.compile(
     r"secret|passw|token|credential|(account|access|sas|private|api|client|master)_?key(?!_id)", re.I
@@ -271,11 +273,18 @@ def is_loopback(address: str) -> bool:
 def lake_uri(value: object) -> Path | str:
     """A folder (relative ones are resolved by the caller), or an address on object storage."""
     right = 'a folder, or an address like "s3://bucket/tape"'
+    on_this_machine = 'a folder of this machine, like "file:///srv/tape"'
     if not isinstance(value, str) or not value or len(value) > TEXT_CHARS_MAX:
         raise Wrong(right)
     scheme, separator, rest = value.partition("://")
     if scheme == "file" and separator and not (rest.startswith("/") and rest.strip("/")):
-        raise Wrong('a folder of this machine, like "file:///srv/tape"')
+        raise Wrong(on_this_machine)
+    if not separator and (almost := _ALMOST_ADDRESS.match(value)):
+        meant = almost[0][:-1].lower()
+        if meant == "file":
+            raise Wrong(on_this_machine)
+        example = f"{meant if meant in LAKE_SCHEMES else LAKE_SCHEMES[0]}://bucket/tape"
+        raise Wrong(f'an address like "{example}"; a folder of this name is written "./{value}"')
     if not separator or scheme == "file":
         folder = folder_name(rest if separator else value)
         if folder is None:

@@ -182,6 +182,7 @@ RIGHT = {
     'a path of this machine, like "/srv/ticks", without …',
     "… with a host in ASCII…",
     "a folder, or one of …",
+    'an address like "…"; a folder of this name is written "./…"',
     'a name for this recorder like "tokyo-1", which no other recorder of the lake has',
     'a table like { AWS_REGION = "eu-central-1" }',
     "an address without …",

@@ -726,6 +726,9 @@ def test_wildcards_need_a_list_that_can_be_read(folder: Path, monkeypatch: pytes
 def test_a_lake_is_a_folder_beside_the_file_or_an_address_on_object_storage(folder: Path) -> None:
     (folder / "keys").write_text("AWS_ACCESS_KEY_ID=a\nexport AWS_SECRET_ACCESS_KEY='b c'\n# no\n\n[default]\n")
     (folder / "keys").chmod(0o600)
+    for name in ("./s3:/b", "./az/b", "s3"):
+        lake = load(folder, f'[lake]\nuri = "{name}"\nrecorder = "r"\n{ONE}').lake
+        assert lake is not None and lake.uri == str(folder / name)
     lake = load(folder, f'[lake]\nuri = "tape/"\nrecorder = "tokyo-1"\n{ONE}').lake
     assert lake == LakeSettings(uri=str(folder / "tape"), recorder="tokyo-1")
     assert lake.every_s == 10.0 and configured_options(lake) == {}
@@ -756,6 +759,12 @@ def test_a_lake_is_a_folder_beside_the_file_or_an_address_on_object_storage(fold
         ('uri = "file://host/share"\nrecorder = "r"', "lake.uri", 'like "file:///srv/tape"'),
         ('uri = "file://tape"\nrecorder = "r"', "lake.uri", 'like "file:///srv/tape"'),
         ('uri = "file://"\nrecorder = "r"', "lake.uri", 'like "file:///srv/tape"'),
+        ('uri = "file:/srv/tape"\nrecorder = "r"', "lake.uri", 'like "file:///srv/tape"'),
+        ('uri = "s3:/b/tape"\nrecorder = "r"', "lake.uri", 'an address like "s3://bucket/tape"; a folder'),
+        ('uri = "GS:b/tape"\nrecorder = "r"', "lake.uri", 'like "gs://bucket/tape"'),
+        ('uri = "S3//b/tape"\nrecorder = "r"', "lake.uri", 'like "s3://bucket/tape"; a folder of this name'),
+        ('uri = "az/b"\nrecorder = "r"', "lake.uri", 'a folder of this name is written "./az/b"'),
+        ('uri = "s4:/b"\nrecorder = "r"', "lake.uri", 'like "s3://bucket/tape"; a folder of this name'),
         ('uri = "s3://me:word@b/tape"\nrecorder = "r"', "lake.uri", "the file of lake.credentials"),
         ('uri = "s3://b/tape?key=x"\nrecorder = "r"', "lake.uri", "the file of lake.credentials"),
         ('uri = 3\nrecorder = "r"', "lake.uri", "a folder, or an address"),
