@@ -94,15 +94,11 @@ class _App(ServiceApp):
         return self.successor.lines()
 
     async def reload(self) -> Mapping[str, object]:
-        """Goes on if it is cancelled, so that no exchange is left removed; its outcome is logged then."""
+        """Goes on if it is cancelled, so that no exchange is left removed; its outcome is logged in any case."""
         assert self.nursery is not None
         outcome = _Outcome()
         self.nursery.start_soon(self._reload, outcome)
-        try:
-            await outcome.there.wait()
-        except trio.Cancelled:
-            outcome.awaited = False
-            raise
+        await outcome.there.wait()
         if outcome.error is not None:
             raise outcome.error
         return outcome.done
@@ -111,20 +107,19 @@ class _App(ServiceApp):
         self._notifier.reloading()
         try:
             outcome.done = await super().reload()
-        except Exception as error:  # noqa: BLE001 - raised in `reload`, or logged
+        except Exception as error:  # noqa: BLE001 - logged, and raised in `reload`
             outcome.error = error
         finally:
             self._notifier.ready()
             outcome.there.set()
-        if not outcome.awaited:
-            outcome.log()
+        outcome.log()
 
 
 class _Outcome:
-    """What has become of a reload, when it is there; `awaited` while its caller waits for it."""
+    """What has become of a reload, when it is there."""
 
     def __init__(self) -> None:
-        self.there, self.awaited = trio.Event(), True
+        self.there = trio.Event()
         self.done: Mapping[str, object] = {}
         self.error: Exception | None = None
 
@@ -355,12 +350,8 @@ async def _heed_signals(
 async def _reload(app: ServiceApp, pipeline: Pipeline) -> None:
     while pipeline.state == "starting":  # noqa: ASYNC110 - seconds at most, and rare
         await trio.sleep(STARTED_POLL_S)
-    outcome = _Outcome()
-    try:
-        outcome.done = await app.reload()
-    except Exception as error:  # noqa: BLE001 - a reload ends no service
-        outcome.error = error
-    outcome.log()
+    with suppress(Exception):  # a reload ends no service, and has logged its outcome
+        await app.reload()
 
 
 async def _stop_with_terminal(terminal: Terminal, stop: Callable[..., None]) -> None:

@@ -99,14 +99,17 @@ def test_an_exchange_that_a_reload_could_not_add_again_is_named_and_added_by_the
         why = reload_refused(tmp_path)
         assert "not applied: bybit (KeyError: 'bybit')" in why and "nothing was changed" not in why
         assert recorded(tmp_path) == {"binance"}
-        service.send(signal.SIGHUP)
         service.wait_for_log("reload_refused")
+        assert reload_refused(tmp_path) == why
         assert recorded(tmp_path) == {"binance"}
 
         (tmp_path / "fail").unlink()
         done = ControlClient(tmp_path / "ticks.duckdb.sock").post("/v1/reload")
         assert isinstance(done, dict) and (done["added"], done["replaced"]) == (["bybit"], []), json.dumps(done)
         service.wait_for_more(*BOTH)
+        service.wait_for_log("reloaded")
+        (line,) = (line for line in (tmp_path / "log").read_text().splitlines() if "reloaded" in line)
+        assert all(text in line for text in ("added", "bybit", "removed", "needs_restart")), line
 
         service.send(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
