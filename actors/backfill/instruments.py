@@ -357,7 +357,8 @@ class Instruments:
             self._report_changes(context, stored, changed, gone)
         elif found:
             active = sum(one.active for one in found.values())
-            context.note("instruments_known", f"{len(found):,} markets are listed, {active:,} of them traded")
+            listed = "1 market is listed" if len(found) == 1 else f"{len(found):,} markets are listed"
+            context.note("instruments_known", f"{listed}, {active:,} traded")
 
     def _store(self, instruments: Collection[Instrument], now_ns: int) -> None:
         """Has rows stored that are newer than those in the file, also if this host's clock was ahead before."""

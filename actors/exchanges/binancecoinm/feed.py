@@ -18,6 +18,8 @@ def market(symbol: Symbol, _channel: str = "") -> Market:
     expiry = symbol.expiry if symbol.kind == "future" else ""
     right = Symbol(symbol.base, "USD", symbol.base, expiry)
     if symbol != right:
+        if str(right).upper() == str(symbol).upper():  # it was typed in small letters
+            require_upper(symbol, "binancecoinm")
         problem = f"{symbol}: binancecoinm has futures against USD that are settled in the base coin"
         raise SymbolError(problem, str(right).upper())
     require_upper(symbol, "binancecoinm")

@@ -66,7 +66,9 @@ def market(symbol: Symbol, _channel: str = "") -> x.Market:
         return x.Market(str(symbol), f"{base}/{quote}", ENDPOINT)
     dex, _, coin = base.rpartition("_")
     if quote != settle or settle not in (DEX_QUOTES if dex else ("USDC",)):
-        raise SymbolError(f"{symbol}: hyperliquid's perpetuals are settled in USDC", f"{base}/USDC:USDC")
+        raise SymbolError(
+            f"{symbol}: hyperliquid's perpetuals are settled in USDC, in capitals", f"{base}/USDC:USDC"
+        )
     if coin == coin.lower() != coin.upper():  # kPEPE is 1,000 PEPE
         right = f"{dex}_{coin.upper()}" if dex else coin.upper()
         raise SymbolError(f"{symbol}: hyperliquid writes its coins in capitals", f"{right}/{quote}:{settle}")

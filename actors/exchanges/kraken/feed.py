@@ -25,6 +25,7 @@ from actors.exchanges.contract.feed_helpers import (
     named,
     numbers_column,
     require_kind,
+    require_upper,
     rfc3339_column_ns,
     text_inside,
 )
@@ -79,6 +80,8 @@ def market(symbol: Symbol, _channel: str = "") -> Market:
     require_kind(symbol, "kraken", ("spot",))
     right = Symbol(_right_code(symbol.base), _right_code(symbol.quote))
     if right != symbol:
+        if str(right) == str(symbol).upper():  # it was typed in small letters
+            require_upper(symbol, "kraken")
         raise SymbolError(f"{symbol}: Kraken's WebSocket v2 has other codes than its REST interface", str(right))
     return Market(str(symbol), str(symbol), ENDPOINT)
 

@@ -14,6 +14,7 @@ from actors.exchanges.contract.feed_helpers import (
     digits_column,
     inside,
     named,
+    require_upper,
     text_inside,
 )
 from actors.exchanges.contract.instruments import Instrument
@@ -64,6 +65,8 @@ def market(symbol: Symbol, _channel: str = "") -> x.Market:
     base, settle = unified_code(symbol.base), unified_code(symbol.settle)
     right = Symbol(base, "USD", base if settle == base else "USD", symbol.expiry)
     if symbol != right:
+        if str(right) == str(symbol).upper():  # it was typed in small letters
+            require_upper(symbol, "krakenfutures")
         problem = f"{symbol}: krakenfutures has futures against USD, settled in USD or in the base coin"
         raise SymbolError(problem, str(right))
     stem = f"{'F' if symbol.expiry else 'P'}{'I' if symbol.inverse else 'F'}_{_NATIVE_CODES.get(base, base)}USD"

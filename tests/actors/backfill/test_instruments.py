@@ -71,6 +71,23 @@ async def test_a_first_list_is_stored_whole_and_a_later_one_by_what_has_changed(
         assert (new.detail["symbol"], gone.detail["symbol"]) == ("SOL/USDT", "ETH/USDT")
 
 
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        ({BTC: "live"}, "1 market is listed, 1 traded"),
+        ({BTC: "live", SOL: "live"}, "2 markets are listed, 2 traded"),
+    ],
+)
+async def test_a_first_list_is_reported_with_its_numbers(
+    listed: dict[str, str], said: str, autojump_clock: MockClock
+) -> None:
+    venue = Venue()
+    venue.listed = listed
+    async with recorded(venue, "BTC/USDT", listed=True, file=ListFile()) as recorder:
+        (known,) = recorder.reported("instruments_known")
+        assert known.reason == said
+
+
 async def test_what_the_file_has_is_not_stored_again(autojump_clock: MockClock) -> None:
     file = ListFile(spot(BTC), spot("ETH-USDT", price_step="0.01"), spot(XRP, active=False), spot(SOL))
     async with recorded(Venue(), "BTC/USDT", listed=True, file=file):

@@ -2,6 +2,8 @@
 
 # ruff: noqa: RUF001 - characters that look like others are what is tested
 
+import itertools
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -125,6 +127,25 @@ def test_the_exchanges_own_name_leads_to_the_market_that_has_it(exchange: str, n
     with pytest.raises(SymbolError) as refused:
         market_of(native, dialect_of(exchange))
     assert refused.value.right == symbol
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_small_letters_are_named_as_what_is_wrong_where_nothing_else_is(exchange: str) -> None:
+    symbols = [
+        f"{base}/{quote}" for base, quote in itertools.product(("BTC", "ETH"), ("USD", "USDT", "KRW", "JPY"))
+    ]
+    symbols += ["BTC/USD:BTC", "BTC/USD:USD", "BTC/USDT:USDT", "BTC/USD:USDC", "BTC/USDC:USDC", "BTC/JPY:JPY"]
+    taken = []
+    for symbol in symbols:
+        with suppress(SymbolError):
+            taken.append(market_of(symbol, dialect_of(exchange)).symbol)
+    if exchange == "hyperliquid":  # spot pairs are looked up in its list
+        taken = [symbol for symbol in taken if ":" in symbol]
+    assert taken
+    for symbol in taken:
+        with pytest.raises(SymbolError, match="in capitals") as refused:
+            market_of(symbol.lower(), dialect_of(exchange))
+        assert refused.value.right == symbol
 
 
 def test_a_kind_of_market_that_the_exchange_has_not_names_those_that_have_it() -> None:
