@@ -12,13 +12,16 @@ from ops.terminal.exit_codes import CONFIGURATION, OK
 
 @click.command("check-config")
 @click.argument("path", required=False, type=LocalPath(path_type=Path))
+@click.option("--config", "config_path", type=LocalPath(path_type=Path), help="The same as PATH.")
 @json_option
-def check_config(path: Path | None, as_json: bool) -> int:
+def check_config(path: Path | None, config_path: Path | None, as_json: bool) -> int:
     """Report every mistake in a configuration with its key and what is expected; exit 78 if there is any.
 
     Paths, the group and the http port are checked for this host and this user: run it as the service's user.
     """
-    found = find_config(path)
+    if path is not None and config_path is not None:
+        raise click.UsageError("name one configuration, by PATH or by --config, not both")
+    found = find_config(path or config_path)
     name = str(found) if found else None
     try:
         config = _checked(found)

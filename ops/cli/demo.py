@@ -181,5 +181,5 @@ def _show(path: Path, exchanges: Sandbox) -> None:
             say(f"\n-- {title}\n{sql};")
             result = con.execute(sql)
             columns = [column[0] for column in result.description or []]
-            write_table(columns, result.fetchall(), sys.stdout)
+            write_table(columns, result.fetchall(), sys.stdout, elsewhere="a wider terminal shows them")
     say(f"Continue with: tickwarden query 'FROM ticks LIMIT 5' --file {shlex.quote(str(path))}")

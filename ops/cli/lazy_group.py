@@ -50,4 +50,6 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            raise click.UsageError(f"{error.message} {did_you_mean(args[0], self._places)}", ctx) from error
+            raise click.UsageError(
+                f"{error.message.rstrip('.')}; {did_you_mean(args[0], self._places)}", ctx
+            ) from error

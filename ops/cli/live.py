@@ -60,6 +60,8 @@ def events(
             else:
                 click.echo(line(event))
         if not follow:
+            if since_us is not None and not wanted and not as_json:
+                click.echo("nothing happened since then; without --since all is shown", err=True)
             return OK
         sys.stdout.flush()
         time.sleep(POLL_S)

@@ -80,7 +80,7 @@ def replay(
         raise click.BadParameter(str(error), param_hint="--symbol") from error
     try:
         check_recorded(source, config_path, exchanges, symbols, timeout_s=timeout_s)
-        write = _csv_writer() if as_csv else _json_writer()
+        write, tick = _csv_writer() if as_csv else _json_writer(), None
         for tick in stored:
             write(tick)
             if speed is not None:
@@ -88,6 +88,8 @@ def replay(
     except (QueryError, DatabaseLocked) as error:
         click.echo(str(error), err=True)
         return FAILED
+    if tick is None:
+        click.echo("nothing was recorded there; `tickwarden coverage` shows what was", err=True)
     return OK
 
 

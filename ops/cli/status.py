@@ -58,9 +58,10 @@ def actors(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
 
 def headline(answer: Mapping[str, Any], width: int | None = None) -> list[str]:
     """The service in a few lines of at most `width`: its state, its problems, and the store."""
+    texts = map(reason_for_people, answer["reasons"])
     if width is None:
-        return _headline(answer)
-    reasons = [printable(reason_for_people(reason), REASON_CHARS_MAX) for reason in answer["reasons"]]
+        return _headline({**answer, "reasons": list(texts)})
+    reasons = [printable(text, REASON_CHARS_MAX) for text in texts]
     plain = {**answer, "reasons": [shortened(reason, REASON_LINES * (width - 8)) for reason in reasons]}
     if len(plain["reasons"]) > REASONS_MAX:
         left = len(plain["reasons"]) - REASONS_MAX

@@ -112,7 +112,8 @@ def _parse(path: Path) -> Mapping[str, object]:
         line = data.count(b"\n", 0, error.start) + 1
         raise fail(f"bytes that are not UTF-8 (line {line})", "a TOML file in UTF-8") from error
     except ValueError as error:  # TOMLDecodeError, and Python's error for a number with 4,300 digits
-        raise fail(f"no TOML: {error}{_line_text(data, str(error))}", "TOML, see https://toml.io") from error
+        problem = f"{error}{_line_text(data, str(error))}"
+        raise fail("", f"not valid TOML (see https://toml.io): {problem}") from error
     except RecursionError as error:
         raise fail("brackets nested too deep", "a TOML file") from error
 

@@ -1,5 +1,6 @@
 """Writes a copy beside its target, makes it durable, then renames it into place."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from actors.store.filesystem import Files
+
+_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 
 
 class ExportError(Exception):
@@ -61,7 +64,9 @@ def workshop(target: Path) -> Iterator[Path]:
 
 
 def unwritable(target: Path, why: str) -> ExportError:
-    """The error of a target that the system does not let us write."""
+    """The error of a target that the system does not let us write; `why` is the system's own text."""
+    if any(text in why for text in _FULL):
+        return ExportError(f"{target} cannot be written: {why}; free some space, or name a path on another disk")
     return ExportError(f"{target} cannot be written: {why}; name a path where you may write")
 
 

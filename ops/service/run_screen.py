@@ -22,6 +22,7 @@ LINE_EVERY_S = 60.0
 # The interval for repeating the same problem (an exchange that refuses each connection).
 AGAIN_S = 60.0
 NEWS_LINES_MAX = 6  # per update: a thousand refused markets must not fill the screen
+_WIDER = "a wider terminal shows them"
 _SUMMARY = Fit(drop=("duplicates", "rejected"))
 
 
@@ -81,7 +82,7 @@ class Screen:
         # the terminal may be closed; the service stops in an orderly way all the same
         with suppress(OSError, ValueError):
             columns = ["exchange", "stored", "duplicates", "rejected", "gaps open"]
-            write_table(columns, rows, self._file, fit=_SUMMARY)
+            write_table(columns, rows, self._file, fit=_SUMMARY, elsewhere=_WIDER)
         path = self._pipeline.store.path
         size = f" ({path.stat().st_size / 1e6:,.1f} MB)" if path.is_file() else ""
         rest = status["store"]["segments"]

@@ -158,8 +158,12 @@ def write_table(
     *,
     title: str | None = None,
     fit: Fit = ANY_TABLE,
+    elsewhere: str = "--json prints all",
 ) -> None:
-    """A table for reading; on a terminal within its width, elsewhere whole with one line per row."""
+    """A table for reading; on a terminal within its width, elsewhere whole with one line per row.
+
+    `elsewhere` says where the columns are for which there is no room.
+    """
     shown = [list(row) for row in rows]
     width = terminal_width(file)
     if width is None:
@@ -172,7 +176,7 @@ def write_table(
     table.title = title
     console.print(table)
     if left_out:
-        text = f"not shown at this width: {', '.join(left_out)}; --json prints all"
+        text = f"not shown at this width: {', '.join(left_out)}; {elsewhere}"
         for line in wrapped(text, width):
             console.print(line, style="dim")
 

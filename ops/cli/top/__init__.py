@@ -37,7 +37,9 @@ def top(interval_s: float, once: bool, config_path: Path | None, socket_path: Pa
         _print(Sample.of(service))
         return OK
     if missing := _missing():
-        raise click.UsageError(f"top draws on a terminal, and {missing}; `tickwarden status` prints the same once")
+        raise click.UsageError(
+            f"top draws on a terminal, and {missing}; `tickwarden top --once` prints one picture"
+        )
     first = Sample.of(service)
     from ops.cli.top.screen import TopScreen  # with Textual, which no other command needs
 
@@ -48,7 +50,7 @@ def _missing() -> str | None:
     """What a live view would need here and does not have."""
     for name, stream in (("input", sys.stdin), ("output", sys.stdout), ("error output", sys.stderr)):
         if not stream.isatty():
-            return f"the {name} is none"
+            return f"the {name} is not a terminal"
     if os.environ.get("TERM", "") in NO_SCREEN:
         return f"TERM is {os.environ.get('TERM', '')!r}"
     return None if takes_unicode(sys.stderr) else f"this one shows only {sys.stderr.encoding}"

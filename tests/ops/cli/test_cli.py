@@ -67,6 +67,29 @@ def test_check_config_is_content_with_the_built_in_default(tmp_path: Path) -> No
     assert "5 exchanges" in result.stdout
 
 
+def test_check_config_is_told_of_a_file_as_the_other_commands_are(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("[store]\npaht = 1\n")
+    for words in (["other.toml"], ["--config", "other.toml"]):
+        result = tickwarden_here("check-config", *words, folder=tmp_path)
+        assert result.returncode == 78 and "paht" in result.stderr
+    both = tickwarden_here("check-config", "other.toml", "--config", "other.toml", folder=tmp_path)
+    assert both.returncode == 64 and "by PATH or by --config, not both" in both.stderr
+
+
+def test_a_file_that_is_not_toml_is_called_that(tmp_path: Path) -> None:
+    (tmp_path / "tickwarden.toml").write_text("[store\n")
+    said = tickwarden_here("check-config", folder=tmp_path).stderr
+    assert "tickwarden.toml: not valid TOML (see https://toml.io): Expected ']'" in said and "[store" in said
+
+
+def test_an_unknown_command_is_one_sentence_with_those_that_are_known(tmp_path: Path) -> None:
+    near = tickwarden_here("stat", folder=tmp_path).stderr
+    assert "No such command 'stat'; the nearest known one is 'status'" in " ".join(near.split())
+    none = " ".join(tickwarden_here("frobnicate", folder=tmp_path).stderr.split())
+    assert "No such command 'frobnicate'; one that is known: " in none
+    assert set(none.partition("known: ")[2].split(", ")) == set(COMMANDS)
+
+
 def test_a_mistake_of_the_built_in_default_belongs_to_no_file(tmp_path: Path) -> None:
     (tmp_path / "ticks.duckdb").mkdir()
     result = tickwarden_here("check-config", "--json", folder=tmp_path)

@@ -84,6 +84,8 @@ ADVICE = {
     "no exchange … is …; …": "; …",
     "no list of … that was read yet has …; `tickwarden status` shows more soon": "`tickwarden status` shows more",
     "not recorded: …": "…",
+    "nothing was recorded there; `tickwarden coverage` shows what was": "`tickwarden coverage` shows",
+    "nothing happened since then; without --since all is shown": "without --since all is shown",
     "no fault is called …; …": "; …",
     "no market …… is …; …": "; …",
     "no service is running: nobody answers on …; start one with `tickwarden "
@@ -141,6 +143,8 @@ ADVICE = {
     "… exists and is not a socket; move it away or set [control] socket to another "
     "path": "set [control] socket to another path",
     "… cannot be written: …; name a path where you may write": "name a path where you may write",
+    "… cannot be written: …; free some space, or name a path on another disk": "name a path on another disk",
+    "name one configuration, by PATH or by --config, not both": "name one configuration",
     "… exists; --overwrite replaces it": "--overwrite replaces it",
     "… has files already; --overwrite replaces them": "--overwrite replaces them",
     "… has no time zone; write …Z for UTC, or an offset like …+02:00": "write …Z for UTC",
@@ -164,8 +168,7 @@ ADVICE = {
     "…: nothing was recorded in this range; `tickwarden coverage` shows what "
     "was": "`tickwarden coverage` shows what was",
     "…: … rows were written instead of …; nothing was kept: export again": "export again",
-    "top draws on a terminal, and …; `tickwarden status` prints the same "
-    "once": "`tickwarden status` prints the same once",
+    "top draws on a terminal, and …; `tickwarden top --once` prints one picture": "`tickwarden top --once` prints",
     "…; the tail stays, and the service tries again": "the service tries again",
     "…; what was recorded can be queried all the same": "can be queried all the same",
     "……; try again later": "try again later",
@@ -192,7 +195,7 @@ RIGHT = {
     "text as the value of …",
     "…; a password or key belongs in the environment, or in the file of lake.credentials",
     '"" or an address of this machine with a port, like "127.0.0.1:8787"',
-    "TOML, see https://toml.io",
+    "not valid TOML (see https://toml.io): …",
     '[exchanges.binance] with symbols = ["BTC/USDT"], and so on',
     "a DuckDB file, or a name that is free",
     'another name, like "ticks.duckdb": …',
@@ -274,6 +277,7 @@ MET = [
     ("no service is running: nobody answers on …", "status --socket dead.sock"),
     ("… exists; --overwrite", "report --out text.duckdb --file empty.duckdb"),
     ("top draws on a terminal", "top"),
+    ("name one configuration", "check-config tickwarden.toml --config tickwarden.toml"),
     ("… has no time zone", "gaps --from 2026-06-01T12:30:00"),
     ("… holds no ticks: it is not a file of Tickwarden's", "export c.duckdb --file empty.duckdb"),
     ("no lake is configured", "lake query 'SELECT 1'"),

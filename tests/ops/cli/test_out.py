@@ -1,6 +1,7 @@
 """Commands that write a file name the path that was given if they cannot, and what to do about it."""
 
 import errno
+import os
 import resource
 import shlex
 import subprocess
@@ -8,9 +9,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from ops.export.target import ExportError, workshop
+from ops.export.write_errors import export_errors
 from ops.terminal.exit_codes import USAGE
 from tests.harness.cli_process import COMMAND, environment, tickwarden_here
 from tests.harness.lake_values import small_lake
@@ -63,6 +66,17 @@ def test_a_path_that_cannot_be_written_is_named_as_it_was_given(line: str, targe
         f"{folder / target} cannot be written" in done.stderr and "name a path where you may write" in done.stderr
     )
     assert "partial" not in done.stderr and "[Errno" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_no_path_where_one_may_not_write(number: int, tmp_path: Path) -> None:
+    text, target = os.strerror(number), tmp_path / "new"
+    with pytest.raises(ExportError) as of_system, workshop(target) as work:
+        raise OSError(number, text, str(work / "part"))
+    with pytest.raises(ExportError) as of_duckdb, export_errors(target, tmp_path / "work"):
+        raise duckdb.IOException(f'IO Error: Could not write file "{tmp_path}/work/a": {text}')
+    said = f"{target} cannot be written: {text}; free some space, or name a path on another disk"
+    assert str(of_system.value) == str(of_duckdb.value) == said
 
 
 @pytest.mark.parametrize("line", WRITING)

@@ -243,7 +243,10 @@ def test_events_are_one_document_or_one_object_a_line_and_begin_at_the_requested
     late = json.loads(tickwarden_here("events", "--json", "--since", since, folder=folder).stdout)
     assert [event["number"] for event in late] == [e["number"] for e in every if e["at"] >= since]
     assert json.loads(tickwarden_here("events", "--json", "--since", "1d", folder=folder).stdout) == every
-    assert json.loads(tickwarden_here("events", "--json", "--since", "0s", folder=folder).stdout) == []
+    none = tickwarden_here("events", "--json", "--since", "0s", folder=folder)
+    assert (json.loads(none.stdout), none.stderr) == ([], "")
+    none = tickwarden_here("events", "--since", "0s", folder=folder)
+    assert none.stdout == "" and "nothing happened since then; without --since all is shown" in none.stderr
     with running("events", "--json", "--follow", folder=folder) as process:
         assert process.stdout is not None
         assert [json.loads(process.stdout.readline()) for _ in every] == every
@@ -300,6 +303,16 @@ def test_run_on_a_terminal_prints_a_few_lines_and_a_summary(tmp_path: Path) -> N
                 " LEFT JOIN ticks ON exchange = e GROUP BY e"
             ).fetchall()
         )
+
+
+def test_the_summary_of_run_names_only_options_that_run_has(tmp_path: Path) -> None:
+    dead = (
+        '[exchanges.kraken]\nsymbols = ["BTC/USD"]\nws_url = "ws://127.0.0.1:9"\nrest_url = "http://127.0.0.1:9"\n'
+    )
+    (tmp_path / "tickwarden.toml").write_text(dead)
+    code, text = on_terminal("run", "--for", "1", folder=tmp_path, width=40)
+    said = " ".join(text.split())
+    assert code == 0 and "duplicates; a wider terminal shows them" in said and "--json" not in said
 
 
 @pytest.mark.parametrize("words", [("--quiet",), pytest.param((), marks=pytest.mark.slow)])

@@ -65,6 +65,15 @@ def test_it_is_limited_by_time_exchange_and_symbol(folder: Path) -> None:
     assert [line["symbol"] for line in lines(folder, "--speed", "0.001", *since)] == ["ETH/USDT"]
 
 
+@pytest.mark.parametrize(("form", "lines_out"), [((), 0), (("--csv",), 1)])
+def test_a_range_without_ticks_says_so_beside_the_output(
+    form: tuple[str, ...], lines_out: int, folder: Path
+) -> None:
+    done = tickwarden_here("replay", "--file", "ticks.duckdb", "--from", "2030-01-01", *form, folder=folder)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, lines_out)
+    assert "nothing was recorded there; `tickwarden coverage` shows what was" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

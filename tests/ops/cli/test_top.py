@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from ops.cli.status import headline
 from ops.cli.top.history import BARS, POINTS_MAX, History
 from ops.cli.top.poller import Poller
 from ops.cli.top.sample import Sample
@@ -374,12 +375,21 @@ def test_a_terminal_without_a_cursor_is_refused_with_advice(term: str, why: str,
     with terminal("top", folder=tmp_path, TERM=term) as screen:
         assert screen.end() == 64
     said = " ".join(screen.text.split())
-    assert why in said and "`tickwarden status` prints the same once" in said and "\x1b" not in screen.raw
+    assert why in said and "`tickwarden top --once` prints one picture" in said and "\x1b" not in screen.raw
 
 
 def test_a_pipe_is_refused_with_advice(tmp_path: Path) -> None:
     done = tickwarden_here("top", folder=tmp_path)
-    assert done.returncode == 64 and "`tickwarden status` prints the same once" in " ".join(done.stderr.split())
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 64 and "put is not a terminal; `tickwarden top --once` prints one picture" in said
+
+
+@pytest.mark.parametrize("width", [None, 80])
+def test_a_problem_is_told_without_the_class_of_its_error(width: int | None) -> None:
+    world = TopWorld()
+    world.state, world.reasons = "degraded", ["ship is failed: LakeMisconfigured: s3://b/t: no such bucket"]
+    said = " ".join(headline(world.status(), width))
+    assert "ship is failed: s3://b/t: no such bucket" in said and "LakeMisconfigured" not in said
 
 
 def restored(screen: Terminal, before: object) -> bool:
