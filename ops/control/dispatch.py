@@ -53,7 +53,8 @@ async def _command(route: Route, call: Call, request: Request, peer: Peer, comma
         what = "goes on; see the log of the service"
     else:
         log.warning("control_command_given_up", after_s=command_s)
-        what = "was cancelled; see the status"
+        why = "; ".join(call.app.ready())  # such as a full disk, which the writer waits for
+        what = f"was cancelled: {why}" if why else "was cancelled; see the status"
     detail = f"the command was not finished within {command_s:g} s and {what}"
     raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "command_timeout", detail)
 

@@ -193,6 +193,18 @@ async def test_head_is_get_without_its_body(tmp_path: Path) -> None:
         assert (tap.status, tap.body) == (200, b"")
 
 
+async def test_a_command_that_is_given_up_says_what_the_service_waits_for(tmp_path: Path) -> None:
+    app = FakeService()
+    app.reasons = ["cannot write: No space left on device"]
+    async with serving(tmp_path / "s", app) as exchange:
+        given_up = Answer(await exchange(http("POST", "/v1/flush")))
+        assert (given_up.status, given_up.code) == (504, "command_timeout")
+        assert "and was cancelled: cannot write: No space left on device" in json.loads(given_up.body)["detail"]
+        app.reasons = []
+        given_up = Answer(await exchange(http("POST", "/v1/flush")))
+        assert "and was cancelled; see the status" in json.loads(given_up.body)["detail"]
+
+
 async def test_a_service_that_is_not_ready_or_not_live_reports_why(tmp_path: Path) -> None:
     app = FakeService()
     app.reasons, app.alive = ["no feed is fresh", "the last flush is 9 s old"], False
