@@ -98,10 +98,9 @@ class SequencedTracker(Tracker):
                 )
             return self._odd.admit(row)
         passed = self._passed.get(number)
-        if passed is not None and not row.one_trade(passed):
-            del self._passed[number]
-            return Verdict.NEW
-        if row.trade_id in row.known and not self._aside.claims(number):  # stored, although it counted as missing
+        another = passed is not None and not row.one_trade(passed) and not self._newer(row)
+        if row.trade_id in row.known and not (another or self._aside.claims(number)):
+            # stored, although it counted as missing
             self._fill(number - row.span + 1, number, row)
             return Verdict.COPY
         mark = self.mark
@@ -117,24 +116,40 @@ class SequencedTracker(Tracker):
             verdict = Verdict.COPY
         elif number > mark:
             verdict = self._above(row, number)
-        elif missing is not None:
-            row.span = min(row.span, number - missing.first + 1)  # stored ids cannot be part of it
+        elif missing is not None or another:
+            below = missing or self.gaps.ranges.find(number - 1)
+            row.span = (
+                1 if below is None else min(row.span, number - below.first + 1)
+            )  # stored ids are no part of it
+            self._passed.pop(number, None)
             self._fill(number - row.span + 1, number, row)
-            if row.time_ns is not None and row.time_ns > (self._newest_ns or 0):
-                self._shared.highs[self.symbol] = row.time_ns
+            self._raise_newest(row)
             verdict = Verdict.COPY if self._suspects.stored(row, number) else Verdict.NEW
         else:
             verdict = self._below(row, number)
+        if verdict is Verdict.NEW:
+            self._aside.drop(number)
         self._pass(mark)
         self.gaps.limit(row.received_ns, self.outage)
         return verdict
 
-    def _newer(self, row: Row, missing: MissingRange) -> bool:
-        """Whether the row is newer than everything that may lie in a missing range."""
+    def _newer(self, row: Row, missing: MissingRange | None = None) -> bool:
+        """Whether the row is newer than everything that is stored, and that may lie in a missing range."""
         newest_ns = self._newest_ns
         if row.time_ns is None or newest_ns is None or row.source == "backfill":
             return False
-        return row.time_ns > RESET_NS + (newest_ns if missing.to_ns is None else max(newest_ns, missing.to_ns))
+        to_ns = None if missing is None else missing.to_ns
+        return row.time_ns > RESET_NS + (newest_ns if to_ns is None else max(newest_ns, to_ns))
+
+    def _raise_newest(self, row: Row) -> None:
+        """A missing trade may be the newest: copies of it are no older ids after a reset. Of those that connections
+        deliver a reset may be the reason, too, unless they are about as old as the last one.
+        """
+        symbol, newest_ns, last_ns = self.symbol, self._newest_ns, self._shared.lasts.get(self.symbol)
+        if row.time_ns is None or newest_ns is None or row.time_ns <= newest_ns:
+            return
+        if row.source == "backfill" or row.time_ns <= (last_ns or 0) + RESET_NS:
+            self._shared.highs[symbol] = row.time_ns
 
     def _above(self, row: Row, number: int) -> Verdict:
         waiting = self._waiting
@@ -213,21 +228,16 @@ class SequencedTracker(Tracker):
 
     def _pass(self, before: int) -> None:
         """Handles waiting rows that the mark, which was `before`, has passed: they were early, unless trades
-        continued below them. Nothing has confirmed their ids: another trade that has one of them is stored, too.
+        continued below them.
         """
         if not len(self._waiting):
             return
         mark = self.mark or 0
         for held in [held for held in self._waiting if held.number <= mark]:
-            missing = self.gaps.ranges.find(held.number)
-            if missing is None or held.denied(before):
+            if held.number in self.gaps.ranges and not held.denied(before):
+                self._believe_alone(held)
+            else:
                 self._deny(held, "its id was passed by the trades that followed")
-                continue
-            first = max(held.first, missing.first, held.number - SPAN_SURE + 1)
-            self._believe([held])
-            self._passed.update(dict.fromkeys(range(first, held.number + 1), held.row))
-            for number in list(self._passed)[:-PASSED_MAX]:
-                del self._passed[number]
         self._settle()
 
     def _deny(self, held: Held, detail: str) -> None:
@@ -246,6 +256,16 @@ class SequencedTracker(Tracker):
             self._free(held.row)
             self._use(held.row, held.number)
         self._settle()
+
+    def _believe_alone(self, held: Held) -> None:
+        """Accepts a row whose ids nothing has confirmed: another trade that has one of them is stored, too."""
+        missing = self.gaps.ranges.find(held.number)
+        first = held.first if missing is None else max(held.first, missing.first)
+        self._believe([held])
+        numbers = range(first, held.number + 1)[-1 if held.row.span > SPAN_SURE else 0 :]
+        self._passed.update(dict.fromkeys(numbers, held.row))
+        for number in list(self._passed)[:-PASSED_MAX]:
+            del self._passed[number]
 
     def _use(self, row: Row, number: int) -> None:
         """The ids that the row claims are used: they are missing no longer, or the mark rises to them."""
@@ -267,7 +287,9 @@ class SequencedTracker(Tracker):
         older = row.time_ns is not None and last_ns is not None and row.time_ns < last_ns
         if follows and not denied:
             self._believe([held])
-        elif denied and (older or not follows):
+        elif follows and not older:
+            self._believe_alone(held)
+        elif denied:
             self._deny(held, f"the id jumps {held.number - row.mark:,} ahead, and trades continued below it")
         else:
             self._free(row)

@@ -88,7 +88,7 @@ class Suspects:
     def stored(self, row: Row, number: int) -> bool:
         """Whether a row with a missing id is stored as a suspect, which it no longer is: its id was right."""
         suspect = self._rows.get(number)
-        if suspect is None or not row.one_trade(suspect):
+        if suspect is None or not row.one_trade(suspect) or row.at_ns <= (self._since[1] or 0):
             return False
         del self._rows[number]
         if not suspect.stored:

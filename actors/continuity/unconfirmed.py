@@ -91,7 +91,7 @@ class Waiting:
         for at, start in enumerate(rows):
             reach, run, far, latest = max(NEAR_IDS, start.first - 1 - mark), [start], False, start.nth
             for held in rows[at + 1 :]:
-                apart = held.number - run[-1].number
+                apart = max(1, held.first - run[-1].number)
                 if apart > reach:
                     break
                 if held.follows(run[-1].number) or held.nth > latest:
@@ -121,8 +121,12 @@ class Aside:
         return any(held.first <= number <= held.number and row.one_trade(held.row) for held in self._held)
 
     def claims(self, number: int) -> bool:
-        """Whether one of these has the id."""
-        return any(held.first <= number <= held.number for held in self._held)
+        """Whether the id, if it is stored, may be that of one of these."""
+        return any(held.number == number for held in self._held)
+
+    def drop(self, number: int) -> None:
+        """Another trade that has the id of one of these is stored."""
+        self._held = [held for held in self._held if held.number != number]
 
     def near(self, mark: int) -> bool:
         """Whether the ids may soon reach one of these."""

@@ -79,12 +79,21 @@ def test_an_id_that_trades_have_reached_before_silence_costs_nothing_whether_it_
     admit(continuity, [120], at=0.1 + later_s)
     admit(continuity, range(100, 120), at=0.3, time_s=0.1)
     assert tick(continuity, HOLD_S + 1) == (["120"], [], 0)
-    (gap,) = continuity.take_gaps()
-    assert (gap.from_id, gap.to_id, gap.status) == ("119", None, GapStatus.OPEN), "the history is asked"
-    again = admit(continuity, [120], at=4.0, time_s=0.1 + later_s if sound else 3.0)
-    assert again == ([] if sound else ["120"])
+    for expected in ([] if sound else ["120"], []):
+        assert admit(continuity, [120], at=4.0, time_s=0.1 + later_s if sound else 0.9) == expected
     assert admit(continuity, [121], at=5.0) == ["121"]
-    assert not continuity.unfinished()
+    assert continuity.take_gaps() == []
+
+
+def test_several_trades_of_the_connection_in_front_are_stored_if_the_other_ends_just_before_them() -> None:
+    continuity = one()
+    admit(continuity, range(100))
+    for number in (119, 120):
+        admit(continuity, [number], at=0.2)
+    admit(continuity, range(100, 119), at=0.3, time_s=0.1)
+    assert tick(continuity, HOLD_S + 1) == (["119", "120"], [], 0)
+    assert continuity.newest(BTC)[0] == "120"
+    assert continuity.take_gaps() == []
 
 
 def test_a_trade_that_is_early_is_stored_once_when_its_predecessors_come() -> None:
@@ -230,6 +239,53 @@ def test_a_passed_trade_that_a_connections_first_message_formats_differently_is_
     assert len(block) == 0
 
 
+@pytest.mark.parametrize("source", ["stream", "backfill"])
+def test_the_sound_trade_with_a_damaged_id_that_was_passed_uses_all_its_ids(source: str) -> None:
+    continuity = one()
+    continuity.connected([BTC], T0_NS)
+    admit(continuity, range(100))
+    admit(continuity, [120], at=1.0)
+    admit(continuity, [180, 181, 182], at=80.0)
+    for again in (False, True):
+        stored = [admit(continuity, range(100, 116), at=81.0, time_s=79.0, source=source)]
+        stored.append(admit(continuity, [120], spans=[5], at=81.0, time_s=79.0, source=source))
+        stored.append(admit(continuity, range(121, 180), at=81.0, time_s=79.0, source=source))
+        assert stored[1] == ([] if again else ["120"])
+    tick(continuity, 85.0)
+    assert not continuity.unfinished()
+
+
+def test_a_damaged_span_that_a_leap_passes_doubles_no_sound_trade() -> None:
+    continuity = one()
+    admit(continuity, range(100))
+    admit(continuity, [300], spans=[SPAN_SURE + 50], at=1.0)
+    admit(continuity, [400, 401, 402], at=80.0)
+    stored = Counter(admit(continuity, range(100, 400), at=81.0, time_s=79.0))
+    stored.update(admit(continuity, range(100, 400), at=81.1, time_s=79.0))
+    assert stored == Counter(map(str, range(100, 400)))
+
+
+def test_a_numbering_that_begins_again_with_ids_that_were_passed_is_stored_once() -> None:
+    continuity = one()
+    stored = Counter[str | None]()
+    admit(continuity, range(5))
+    admit(continuity, [30], spans=[5], at=1.0)
+    admit(continuity, [70, 71, 72], at=1.1)
+    tick(continuity, 5.0)
+    for at in (10.0, 10.05):  # by each of two connections
+        for number in range(26, 36):
+            stored.update(admit(continuity, [number], at=at, time_s=9 + number / 1_000))
+    stored.update(tick(continuity, 14.0)[0])
+    assert stored == Counter(map(str, range(26, 36)))
+
+
+def test_trades_that_use_up_many_ids_show_a_leap_as_soon_as_others_do() -> None:
+    continuity = one()
+    admit(continuity, range(100))
+    assert admit(continuity, [240, 280], spans=[40, 40]) == []
+    assert admit(continuity, [320], spans=[40]) == ["240", "280", "320"]
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_a_damaged_id_that_trades_denied_keeps_no_sound_trade_out(known: bool) -> None:
     continuity = one()
@@ -265,6 +321,30 @@ def test_any_number_of_trades_that_leaps_passed_is_stored_once() -> None:
         stored.update(admit(continuity, [nth], at=at + 5.0, source="backfill", time_s=made_s))
     assert {n for n, times in stored.items() if times > 1} == set()
     assert len(stored) == number
+
+
+def test_a_damaged_id_that_is_missing_keeps_the_sound_trade_not_out_by_its_newer_time() -> None:
+    """Silence follows it, so it is stored, as of a new numbering; the history has another trade with its id."""
+    continuity = one()
+    continuity.connected([BTC], T0_NS)
+    admit(continuity, range(100))
+    admit(continuity, [140, 141, 142], at=0.1)
+    admit(continuity, [120], at=3.5)
+    assert tick(continuity, 6.0)[0] == ["120"]
+    history = admit(continuity, range(100, 140), at=7.0, time_s=0.05, source="backfill")
+    assert history == [str(n) for n in range(100, 140)]
+
+
+def test_a_numbering_that_begins_again_within_a_missing_range_fills_little_of_it() -> None:
+    continuity = one()
+    continuity.connected([BTC], T0_NS)
+    admit(continuity, range(490, 500))
+    admit(continuity, range(700, 1_001), at=1.0)
+    tick(continuity, 4.0)
+    for number in range(30):
+        admit(continuity, [500 + number], at=1.5 + number / 5)
+    (gap, *_) = [row for row in newest(continuity.take_gaps()).values() if row.to_id == "700"]
+    assert gap.status is GapStatus.UNKNOWN and gap.recovered < 10
 
 
 @pytest.mark.parametrize("waited_s", [0.5, HOLD_S + 0.5])
