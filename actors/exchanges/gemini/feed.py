@@ -107,7 +107,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
     snapshot: list[bool] = []
     counts: list[int] = []
     for frame in decode_frames(_decoder, frames):
-        if type(frame) is _Book:
+        if isinstance(frame, _Book):
             old = frame.trades
             if not old:
                 raise ValueError("an order book without trades")
