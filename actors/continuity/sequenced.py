@@ -118,13 +118,12 @@ class SequencedTracker(Tracker):
             verdict = self._above(row, number)
         elif missing is not None or another:
             below = missing or self.gaps.ranges.find(number - 1)
-            row.span = (
-                1 if below is None else min(row.span, number - below.first + 1)
-            )  # stored ids are no part of it
+            # stored ids cannot be part of it
+            row.span = 1 if below is None else min(row.span, number - below.first + 1)
             self._passed.pop(number, None)
             self._fill(number - row.span + 1, number, row)
             self._raise_newest(row)
-            verdict = Verdict.COPY if self._suspects.stored(row, number) else Verdict.NEW
+            verdict = Verdict.COPY if self._suspects.resolve(row, number) else Verdict.NEW
         else:
             verdict = self._below(row, number)
         if verdict is Verdict.NEW:
@@ -145,11 +144,11 @@ class SequencedTracker(Tracker):
         """A missing trade may be the newest: copies of it are no older ids after a reset. Of those that connections
         deliver a reset may be the reason, too, unless they are about as old as the last one.
         """
-        symbol, newest_ns, last_ns = self.symbol, self._newest_ns, self._shared.lasts.get(self.symbol)
+        newest_ns, last_ns = self._newest_ns, self._shared.lasts.get(self.symbol)
         if row.time_ns is None or newest_ns is None or row.time_ns <= newest_ns:
             return
         if row.source == "backfill" or row.time_ns <= (last_ns or 0) + RESET_NS:
-            self._shared.highs[symbol] = row.time_ns
+            self._shared.highs[self.symbol] = row.time_ns
 
     def _above(self, row: Row, number: int) -> Verdict:
         waiting = self._waiting
@@ -259,21 +258,25 @@ class SequencedTracker(Tracker):
 
     def _believe_alone(self, held: Held) -> None:
         """Accepts a row whose ids nothing has confirmed: another trade that has one of them is stored, too."""
-        missing = self.gaps.ranges.find(held.number)
-        first = held.first if missing is None else max(held.first, missing.first)
+        first = self._first_missing(held.row, held.number)
         self._believe([held])
-        numbers = range(first, held.number + 1)[-1 if held.row.span > SPAN_SURE else 0 :]
-        self._passed.update(dict.fromkeys(numbers, held.row))
+        self._passed.update(dict.fromkeys(range(first, held.number + 1), held.row))
         for number in list(self._passed)[:-PASSED_MAX]:
             del self._passed[number]
 
     def _use(self, row: Row, number: int) -> None:
         """The ids that the row claims are used: they are missing no longer, or the mark rises to them."""
-        mark, first = self.mark or 0, number - row.span + 1
+        mark = self.mark or 0
         if number > mark:
-            self._ahead(row, number, max(first, mark + 1))
-        elif (missing := self.gaps.ranges.find(number)) is not None:
-            self._fill(max(first, missing.first) if row.span <= SPAN_SURE else number, number, row)
+            self._ahead(row, number, max(number - row.span + 1, mark + 1))
+        elif number in self.gaps.ranges:
+            self._fill(self._first_missing(row, number), number, row)
+
+    def _first_missing(self, row: Row, number: int) -> int:
+        """The lowest id that the row claims and that is not stored; a claim of very many is not believed."""
+        first = number - row.span + 1 if row.span <= SPAN_SURE else number
+        missing = self.gaps.ranges.find(number)
+        return first if missing is None else max(first, missing.first)
 
     def _decide(self, held: Held) -> None:
         """Decides about a row that nothing confirmed: rejects it if trades continued below it, else stores it.

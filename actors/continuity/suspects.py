@@ -85,8 +85,8 @@ class Suspects:
                 waited.append(row)
         return waited
 
-    def stored(self, row: Row, number: int) -> bool:
-        """Whether a row with a missing id is stored as a suspect, which it no longer is: its id was right."""
+    def resolve(self, row: Row, number: int) -> bool:
+        """Drops the suspect that is the same trade as a row with a missing id; returns whether it is stored."""
         suspect = self._rows.get(number)
         if suspect is None or not row.one_trade(suspect) or row.at_ns <= (self._since[1] or 0):
             return False

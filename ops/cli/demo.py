@@ -23,7 +23,7 @@ from ops.monitoring.status import exchange_state
 from ops.sandbox import LOOPBACKS, Sandbox
 from ops.service.service import run_service
 from ops.terminal.exit_codes import OK
-from ops.terminal.output import write_table
+from ops.terminal.output import WIDER, write_table
 
 REFRESH_S = 0.25
 QUIET_REFRESH_S = 3.0
@@ -181,5 +181,5 @@ def _show(path: Path, exchanges: Sandbox) -> None:
             say(f"\n-- {title}\n{sql};")
             result = con.execute(sql)
             columns = [column[0] for column in result.description or []]
-            write_table(columns, result.fetchall(), sys.stdout, elsewhere="a wider terminal shows them")
+            write_table(columns, result.fetchall(), sys.stdout, elsewhere=WIDER)
     say(f"Continue with: tickwarden query 'FROM ticks LIMIT 5' --file {shlex.quote(str(path))}")

@@ -13,7 +13,7 @@ from ops.config.config import Config
 from ops.monitoring import status as report
 from ops.monitoring.logs import set_level
 from ops.terminal.layout import Fit, reason_for_people, shortened, wrapped
-from ops.terminal.output import COLUMNS, terminal_width, write_table
+from ops.terminal.output import COLUMNS, WIDER, terminal_width, write_table
 from supervisor import Event
 from supervisor.text import REASON_CHARS_MAX, printable
 
@@ -22,7 +22,6 @@ LINE_EVERY_S = 60.0
 # The interval for repeating the same problem (an exchange that refuses each connection).
 AGAIN_S = 60.0
 NEWS_LINES_MAX = 6  # per update: a thousand refused markets must not fill the screen
-_WIDER = "a wider terminal shows them"
 _SUMMARY = Fit(drop=("duplicates", "rejected"))
 
 
@@ -82,7 +81,7 @@ class Screen:
         # the terminal may be closed; the service stops in an orderly way all the same
         with suppress(OSError, ValueError):
             columns = ["exchange", "stored", "duplicates", "rejected", "gaps open"]
-            write_table(columns, rows, self._file, fit=_SUMMARY, elsewhere=_WIDER)
+            write_table(columns, rows, self._file, fit=_SUMMARY, elsewhere=WIDER)
         path = self._pipeline.store.path
         size = f" ({path.stat().st_size / 1e6:,.1f} MB)" if path.is_file() else ""
         rest = status["store"]["segments"]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PIPE_COLUMNS = 10_000  # not a terminal: nothing is cut
 COLUMNS = 80  # for a terminal that does not report its width
 ANY_TABLE = Fit()
+WIDER = "a wider terminal shows them"  # columns for which there is no room, where no option prints them
 CELL_CHARS_MAX = 1_000_000  # a value of a query is shown whole; a table cuts it to its column
 
 

@@ -863,23 +863,23 @@ def test_a_reset_is_seen_over_a_restart_and_counts_on_after_the_next(down: bool)
     assert ("39", "45", 5, GapStatus.OPEN) in found
 
 
-SOUND = (
-    st.tuples(st.just("live"), st.integers(1, 12)),
-    st.tuples(st.just("drop"), st.integers(1, 60)),
-    st.tuples(st.just("late"), st.integers(2, 40)),
-    st.tuples(st.just("copies"), st.integers(1, 30)),
-    st.tuples(st.just("history"), st.integers(1, 60)),
-    st.tuples(st.just("kill"), st.just(0)),
-    st.tuples(st.just("stop"), st.just(0)),
-    st.tuples(st.just("wait"), st.integers(1, 4)),
-    st.tuples(st.just("short"), st.integers(1, 60)),
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("live"), st.integers(1, 12)),
+        st.tuples(st.just("drop"), st.integers(1, 60)),
+        st.tuples(st.just("late"), st.integers(2, 40)),
+        st.tuples(st.just("copies"), st.integers(1, 30)),
+        st.tuples(st.just("history"), st.integers(1, 60)),
+        st.tuples(st.just("kill"), st.just(0)),
+        st.tuples(st.just("stop"), st.just(0)),
+        st.tuples(st.just("wait"), st.integers(1, 4)),
+        st.tuples(st.just("short"), st.integers(1, 60)),
+        st.tuples(st.just("bad"), st.sampled_from(FAR)),
+        st.tuples(st.just("low"), st.integers(1, 400)),
+        st.tuples(st.just("reset"), st.sampled_from([-4_000, -900, 50_000_000])),
+    ),
+    max_size=14,
 )
-BAD = (
-    st.tuples(st.just("bad"), st.sampled_from(FAR)),
-    st.tuples(st.just("low"), st.integers(1, 400)),
-    st.tuples(st.just("reset"), st.sampled_from([-4_000, -900, 50_000_000])),
-)
-STEPS = st.lists(st.one_of(*SOUND, *BAD), max_size=14)
 
 
 @settings(max_examples=amount(20, 1_000), deadline=None)
